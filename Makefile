@@ -1,0 +1,51 @@
+# The commands of golb. Each sets up what it needs in .venv; python3 (3.11 or newer), pip and venv are all it takes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+IMAGE ?= edgebench/go-load-balancer
+TAG ?= latest
+PLATFORMS ?= linux/amd64,linux/arm64,linux/arm/v7
+
+.DEFAULT_GOAL := all
+.PHONY: all run test check fmt build docker docker-release clean
+
+all: test build
+
+# One stamp for each dependency group, so that `make run` does not install what only tests need.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/.demo $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable . --group $*
+	@touch $@
+
+run: $(VENV)/.demo
+	exec $(BIN)/python -m demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy golb tests demo
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+fmt: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+build: $(BIN)/python
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+docker:
+	docker build --tag $(IMAGE):$(TAG) .
+
+# make docker-release VERSION=0.1.0
+docker-release:
+	@test -n "$(VERSION)" || { echo "docker-release: say which: make docker-release VERSION=0.1.0" >&2; exit 2; }
+	docker buildx build --platform $(PLATFORMS) --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest --push .
+
+clean:
+	rm -rf $(VENV) dist

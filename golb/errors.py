@@ -1,0 +1,46 @@
+"""Every error golb raises on purpose: one base, named by what the caller does next.
+
+Rule: a library's error is translated where the library is called, once, `from exc`; no OSError and no parser
+error leaves the package that caused it.
+"""
+
+from __future__ import annotations
+
+
+class GolbError(Exception):
+    """Base of every error golb raises on purpose."""
+
+
+class ConfigError(GolbError):
+    """A variable holds what it cannot. Print the one line and exit 2.
+
+    The text names the variable, what it holds and what it accepts.
+    """
+
+
+class ListenError(GolbError):
+    """A socket cannot be opened where the configuration wants it. Print the one line and exit 1."""
+
+
+class WeightsError(GolbError):
+    """A value from a weight source is refused; the text is the reason. Keep the last good weights."""
+
+
+class NoEndpoint(GolbError):
+    """No endpoint has a positive weight. Answer 503 with Retry-After."""
+
+
+class UpstreamError(GolbError):
+    """An endpoint could not be asked or its answer could not be used. Answer `status`, if no byte of an answer was sent."""
+
+    status = 502
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """An endpoint did not answer in time. Answer 504."""
+
+    status = 504
+
+
+class ClientGone(GolbError):
+    """The client closed its connection, or broke the protocol: there is nobody left to answer."""
