@@ -42,5 +42,12 @@ class UpstreamTimeoutError(UpstreamError):
     status = 504
 
 
-class ClientGone(GolbError):
-    """The client closed its connection, or broke the protocol: there is nobody left to answer."""
+class AnswerBroken(GolbError):
+    """An endpoint's answer broke off after part of it was passed on. End the client's connection visibly."""
+
+
+class ClientGone(GolbError, OSError):
+    """The client closed its connection or stopped reading: there is nobody left to answer. Stop what was done for it.
+
+    An OSError as well, since that is what an ASGI application may expect of `send` (ASGI 2.4, disconnected client).
+    """

@@ -1,0 +1,80 @@
+"""The command line: no command runs the load balancer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+from attrs import fields
+
+from golb import __version__
+from golb.config import PREFIX, REQUIRED, Config, accepts, unknown_variables
+from golb.errors import ConfigError, ListenError
+from golb.logs import configure_logs
+from golb.service import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LOG = structlog.get_logger()
+
+EXIT_LISTEN = 1
+EXIT_CONFIG = 2
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Carry out a command and return the exit code: 0, 1 if golb cannot listen, 2 if the configuration is wrong."""
+    command = _parser().parse_args(arguments).command
+    try:
+        config = Config.from_environ(environ)
+        if command == "check":
+            sys.stdout.write("\n".join(config.lines()) + "\n")
+            _warn_of_unknown_variables(environ)
+            return 0
+        configure_logs(config.mode, config.log_level)
+        for name, meant in unknown_variables(environ):
+            LOG.warning("unknown variable", variable=name, **({"did_you_mean": meant} if meant else {}))
+        trio.run(serve, config)
+    except ConfigError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return EXIT_CONFIG
+    except ListenError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return EXIT_LISTEN
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="golb",
+        description="A weighted load balancer for functions; configured by the variables below.",
+        epilog=_variables(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"golb {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", title="commands; none runs the load balancer")
+    commands.add_parser("check", help="print the configuration as golb understands it, and exit")
+    return parser
+
+
+def _variables() -> str:
+    lines = ["variables:"]
+    for variable in fields(Config):
+        default = variable.metadata["default"]
+        shown = "required" if default is REQUIRED else f"default: {default}" if default else "default: none"
+        if variable.name == "node_name":
+            shown = "default: $HOSTNAME"
+        lines += [
+            f"  {PREFIX}{variable.name} ({shown})",
+            f"      {variable.metadata['meaning']}",
+            f"      accepts {accepts(variable)}",
+        ]
+    return "\n".join(lines)
+
+
+def _warn_of_unknown_variables(environ: Mapping[str, str]) -> None:
+    for name, meant in unknown_variables(environ):
+        sys.stderr.write(f"{name} is no variable of golb{f'; {meant} is' if meant else ''}\n")

@@ -1,0 +1,252 @@
+"""Configuration: every `eb_go_lb_*` variable, read and checked once.
+
+Rule: a value is checked here, whole, before anything starts; the environment is passed in, never looked up.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from attrs import Attribute, field, fields, frozen
+
+from golb.errors import ConfigError, WeightsError
+from golb.headers import TOKEN
+from golb.plugins import HANDLERS, WEIGHT_UPDATERS, plugin_names
+from golb.routes import Gateways
+from golb.weights import split_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PREFIX = "eb_go_lb_"
+REQUIRED = object()
+DEFAULT_ETCD_PORT = 2379
+LOG_LEVELS = ("debug", "info", "warning", "error")
+MODES = ("dev", "prod")
+
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h)?", re.ASCII)
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+
+
+def _zone(text: str) -> str:
+    if not text or "/" in text or not text.isprintable() or " " in text:
+        raise ValueError(text)
+    return text
+
+
+def _node_name(text: str) -> str:
+    if not TOKEN.fullmatch(text.encode()) or "," in text:
+        raise ValueError(text)
+    return text
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise ValueError(text)
+    return int(text)
+
+
+def _host(text: str) -> str:
+    host, port = split_endpoint(text)
+    if port is not None:
+        raise ValueError(text)
+    return host
+
+
+def _duration_s(text: str) -> float:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    return float(match[1]) * _UNIT_S[match[2]]
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return int(text)
+
+
+def _etcd_urls(text: str) -> tuple[str, ...]:
+    urls = tuple(_etcd_url(entry) for entry in re.split(r"[\s,]+", text) if entry)
+    if not urls:
+        raise ValueError(text)
+    return urls
+
+
+def _etcd_url(entry: str) -> str:
+    scheme, separator, rest = entry.partition("://")
+    if not separator:
+        scheme, rest = "http", entry
+    if scheme not in ("http", "https") or urlsplit(f"//{rest}").path.strip("/") or "@" in rest:
+        raise ValueError(entry)
+    host, port = split_endpoint(rest.rstrip("/"))
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port or DEFAULT_ETCD_PORT}"
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(text)
+        return text.lower()
+
+    return parse
+
+
+def _plugin(group: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        return _one_of(*plugin_names(group))(text)  # looked up when it is needed: it reads files
+
+    return parse
+
+
+def _variable(default: Any, parse: Callable[[str], Any], accepts: str | Callable[[], str], meaning: str) -> Any:
+    """Make a field that is read from the variable of its name."""
+    metadata = {"default": default, "parse": parse, "accepts": accepts, "meaning": meaning}
+    return field(metadata=metadata)
+
+
+_SECONDS = "a duration such as 10, 2.5s, 500ms or 1m (a plain number is in seconds)"
+_SECONDS_OR_NONE = f"{_SECONDS}; 0 = none"
+
+
+@frozen(kw_only=True)
+class Config:
+    """The configuration of one golb; made by `from_environ`."""
+
+    zone: str = _variable(
+        REQUIRED,
+        _zone,
+        "a name without slash and space, such as zone-a",
+        "whose functions are served: golb/function/<zone>/",
+    )
+    node_name: str = _variable(
+        "",
+        _node_name,
+        "a host name",
+        "by which this node marks what it forwards; default: $HOSTNAME, else the host's name",
+    )
+    handler_type: str = _variable(
+        "dummy", _plugin(HANDLERS), lambda: " | ".join(plugin_names(HANDLERS)), "who answers: wrr is the load balancer"
+    )
+    mode: str = _variable(
+        "dev", _one_of(*MODES), " | ".join(MODES), "logs: coloured lines on stderr, or JSON lines on stdout"
+    )
+    log_level: str = _variable("info", _one_of(*LOG_LEVELS), " | ".join(LOG_LEVELS), "the least level that is logged")
+    listen_host: str = _variable(
+        "0.0.0.0", _host, "an IPv4 or IPv6 address or a host name", "where to listen; :: is both"
+    )
+    listen_port: int = _variable("8080", _port, "a port from 1 to 65535", "where to listen")
+    tls_cert: Path | None = _variable(
+        "", Path, "the path of a PEM file", "certificate chain: serve HTTPS, HTTP/2 included"
+    )
+    tls_key: Path | None = _variable("", Path, "the path of a PEM file", "its private key")
+    weight_updater: str = _variable(
+        "etcd", _plugin(WEIGHT_UPDATERS), lambda: " | ".join(plugin_names(WEIGHT_UPDATERS)), "where weights come from"
+    )
+    etcd_host: tuple[str, ...] = _variable(
+        "localhost:2379",
+        _etcd_urls,
+        "hosts separated by white space or commas, each [http[s]://]host[:port]",
+        "the members of etcd",
+    )
+    weights_file: Path | None = _variable(
+        "", Path, "the path of a JSON file", "for weight updater file: an object of values by function"
+    )
+    gateways: Gateways = _variable(
+        "",
+        Gateways.parse,
+        "entries separated by white space, each [http://]host[:port]",
+        "load balancers of other zones; a host without port means all its ports",
+    )
+    drain_timeout: float = _variable("10", _duration_s, _SECONDS, "how long requests may take to finish after SIGTERM")
+    connect_timeout: float = _variable("1", _duration_s, _SECONDS_OR_NONE, "for a connection to an endpoint")
+    response_timeout: float = _variable(
+        "300", _duration_s, _SECONDS_OR_NONE, "for an endpoint's answer to begin, and for each pause in it"
+    )
+    upstream_idle_timeout: float = _variable(
+        "30", _duration_s, _SECONDS_OR_NONE, "how long an unused connection is kept"
+    )
+    upstream_max_idle: int = _variable("256", _count, "a number", "unused connections kept for each endpoint")
+    request_header_timeout: float = _variable("10", _duration_s, _SECONDS_OR_NONE, "for a request's head to arrive")
+    keep_alive_timeout: float = _variable("75", _duration_s, _SECONDS_OR_NONE, "for a client's next request")
+    client_idle_timeout: float = _variable(
+        "60", _duration_s, _SECONDS_OR_NONE, "for a client to send more of a body, or to read on"
+    )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Config:
+        """Read all variables; an empty one counts as not set.
+
+        Raises:
+            ConfigError: one line for each variable that holds what it cannot; it says what the variable accepts.
+        """
+        values: dict[str, Any] = {}
+        problems = []
+        for variable in fields(cls):
+            text = environ.get(PREFIX + variable.name, "").strip()
+            if not text and variable.name == "node_name":
+                text = environ.get("HOSTNAME", "").strip() or socket.gethostname()
+            try:
+                values[variable.name] = _read(variable, text)
+            except (ValueError, WeightsError):
+                held = f"is {text!r}" if text else "is not set"
+                problems.append(f"{PREFIX}{variable.name} {held}; it accepts {accepts(variable)}")
+        problems += _conflicts(values)
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return cls(**values)
+
+    def lines(self) -> list[str]:
+        """Return each variable with its resolved value, as an environment file would have it."""
+        return [f"{PREFIX}{variable.name}={_written(getattr(self, variable.name))}" for variable in fields(type(self))]
+
+
+def accepts(variable: Attribute[Any]) -> str:
+    """Return what a variable accepts, in words."""
+    words = variable.metadata["accepts"]
+    return str(words() if callable(words) else words)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str | None]]:
+    """Return the `eb_go_lb_*` variables that golb does not know, each with the one that may have been meant."""
+    known = [PREFIX + variable.name for variable in fields(Config)]
+    found = sorted(name for name in environ if name.lower().startswith(PREFIX) and name not in known)
+    return [(name, next(iter(difflib.get_close_matches(name.lower(), known, 1, 0.8)), None)) for name in found]
+
+
+def _read(variable: Attribute[Any], text: str) -> Any:
+    default = variable.metadata["default"]
+    if text:
+        return variable.metadata["parse"](text)
+    if default is REQUIRED:
+        raise ValueError(text)
+    return variable.metadata["parse"](default) if default or variable.name == "gateways" else None
+
+
+def _conflicts(values: dict[str, Any]) -> list[str]:
+    problems = []
+    if (values.get("tls_cert") is None) != (values.get("tls_key") is None):
+        missing = "tls_key" if values.get("tls_key") is None else "tls_cert"
+        problems.append(
+            f"{PREFIX}{missing} is not set; TLS needs both it and {PREFIX}tls_{'cert' if missing == 'tls_key' else 'key'}"
+        )
+    for name in ("tls_cert", "tls_key"):
+        path = values.get(name)
+        if path is not None and not path.is_file():
+            problems.append(f"{PREFIX}{name} is {str(path)!r}; it accepts the path of a PEM file, and there is none")
+    if values.get("weight_updater") == "file" and values.get("weights_file") is None:
+        problems.append(f"{PREFIX}weights_file is not set; with weight updater file it accepts the path of a JSON file")
+    return problems
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return " ".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

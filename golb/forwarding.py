@@ -1,0 +1,203 @@
+"""What a request becomes on its way to an endpoint: its header lines, its framing, and what its marks say. No I/O.
+
+A client's own `Host`, `X-Final-Host` and hop-by-hop headers end here; its `X-Forwarded-For` grows by this node's name
+and the peer's address, and its `X-Forwarded-Host-<Node>` marks by this node's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from golb.errors import ClientGone
+from golb.headers import (
+    HOP_BY_HOP,
+    LINE_STARTS,
+    MARK_PREFIX,
+    X_FINAL_HOST,
+    X_FORWARDED_FOR,
+    NameCache,
+    canonical,
+    connection_options,
+    droppable,
+    frame_chunk,
+    join_lines,
+    names_a_node,
+)
+
+if TYPE_CHECKING:
+    from golb.asgi import Event, Receive, Send
+    from golb.headers import Headers
+
+_SPECIAL = HOP_BY_HOP | {b"host", b"content-length", b"expect", X_FINAL_HOST, X_FORWARDED_FOR}
+
+
+def _plain_line_start(name: bytes) -> bytes | None:
+    return None if name in _SPECIAL or name.startswith(MARK_PREFIX) else LINE_STARTS[name]
+
+
+_PLAIN_LINE_STARTS = NameCache(_plain_line_start)
+
+
+class RequestHeaders:
+    """The headers of a request, read once.
+
+    Args:
+        headers: names in lower case.
+        own_mark: the name, in lower case, of this node's mark.
+    """
+
+    __slots__ = (
+        "chunked",
+        "expects_continue",
+        "forwarded",
+        "forwarded_for",
+        "has_own_mark",
+        "length",
+        "lines",
+        "te_trailers",
+        "upgrade",
+    )
+
+    def __init__(self, headers: Headers, own_mark: bytes) -> None:
+        self.lines: list[bytes] = []
+        """Those that go on as they are: for each its name with the colon, its value, and the line's end."""
+        self.length: int | None = None
+        """Of the body, in bytes."""
+        self.chunked = False
+        self.expects_continue = False
+        self.upgrade = b""
+        """The protocols that the client would switch to."""
+        self.te_trailers = False
+        """The client understands trailers."""
+        self.forwarded_for = b""
+        """The chain so far."""
+        self.forwarded = False
+        """Another load balancer of this family sent the request: no gateway may be chosen again."""
+        self.has_own_mark = False
+        """It has passed this node before: it is in a loop."""
+        lines = self.lines
+        special: Headers = []
+        for name, value in headers:
+            start = _PLAIN_LINE_STARTS[name]
+            if start is not None:
+                lines += (start, value, b"\r\n")
+            else:
+                special.append((name, value))
+        self._read_special(special, headers, own_mark)
+
+    def _read_special(self, special: Headers, headers: Headers, own_mark: bytes) -> None:
+        added: list[bytes] = []
+        connection: list[bytes] = []
+        for name, value in special:
+            if name == b"content-length":
+                self.length = int(value)
+            elif name == b"transfer-encoding":
+                self.chunked = True
+            elif name == b"connection":
+                connection.append(value)
+            elif name == X_FORWARDED_FOR:
+                self.forwarded_for = self.forwarded_for + b", " + value if self.forwarded_for else value
+            elif name.startswith(MARK_PREFIX):
+                self.forwarded = True
+                self.has_own_mark = self.has_own_mark or name == own_mark
+                added += (canonical(name) + b": ", value, b"\r\n")
+            elif name == b"expect":
+                self.expects_continue = value.strip(b" \t").lower() == b"100-continue"
+                if not self.expects_continue:
+                    added += (b"Expect: ", value, b"\r\n")
+            elif name == b"upgrade":
+                self.upgrade = self.upgrade + b", " + value if self.upgrade else value
+            elif name == b"te":
+                self.te_trailers = self.te_trailers or b"trailers" in connection_options([value])
+        if self.forwarded_for and not self.forwarded:
+            self.forwarded = names_a_node(self.forwarded_for)
+        if connection:
+            options = connection_options(connection)
+            if b"upgrade" not in options:
+                self.upgrade = b""
+            dropped = droppable(options)
+            if dropped:
+                kept = [(name, value) for name, value in headers if name not in dropped]
+                self.lines = [
+                    part
+                    for name, value in kept
+                    if (start := _PLAIN_LINE_STARTS[name]) is not None
+                    for part in (start, value, b"\r\n")
+                ]
+        self.lines += added
+
+    def chain(self, node: bytes, peer: tuple[str, int] | None) -> bytes:
+        """Return the value of X-Forwarded-For for the endpoint: the chain so far, this node, who has called it."""
+        chain = self.forwarded_for + b", " + node if self.forwarded_for else node
+        return chain + b", " + peer[0].encode("ascii") if peer else chain
+
+    def head(self, first_line: bytes, *, upgrade: bool, expects_continue: bool) -> bytes:
+        """Write the head of the request as the endpoint gets it.
+
+        Args:
+            first_line: request line and the headers that golb sets itself, up to the last one's line end.
+            upgrade: ask the endpoint to switch protocols as the client does.
+            expects_continue: ask it for a 100 before the body is sent.
+
+        Raises:
+            ValueError: a header holds a line break; only a server that is no HTTP/1.1 server lets one through.
+        """
+        parts = [first_line, *self.lines]
+        options = []
+        if self.te_trailers:
+            parts += (b"TE: ", b"trailers", b"\r\n")
+            options.append(b"TE")
+        if upgrade:
+            parts += (b"Upgrade: ", self.upgrade, b"\r\n")
+            options.append(b"Upgrade")
+        if options:
+            parts += (b"Connection: ", b", ".join(options), b"\r\n")
+        if expects_continue:
+            parts += (b"Expect: ", b"100-continue", b"\r\n")
+        if self.length is not None:
+            parts += (b"Content-Length: ", b"%d" % self.length, b"\r\n")
+        elif self.chunked:
+            parts += (b"Transfer-Encoding: ", b"chunked", b"\r\n")
+        return join_lines(parts, first_lines=first_line.count(b"\n")) + b"\r\n"
+
+
+@define(eq=False)
+class Call:
+    """One request on its way to an endpoint, and the client that waits for the answer."""
+
+    method: str
+    head: bytes
+    """Request line and headers, with the empty line behind them."""
+    body: bytes
+    """What has arrived of the body, as it is to be sent."""
+    more_body: bool
+    """More of it is to come, by `receive`."""
+    bytes_left: int | None
+    """Of the body, to come by `receive`; None: it goes out in chunks, however long it is."""
+    expects_continue: bool
+    """The head says that a 100 is waited for before the body is sent; only with `more_body`."""
+    lead: Headers
+    """X-Final-Host, X-Forwarded-For and this node's mark, in this order: they go in front of the answer's headers."""
+    receive: Receive
+    send: Send
+    extensions: dict[str, Any]
+    """Of the ASGI scope."""
+
+    def frame(self, event: Event) -> bytes:
+        """Return the bytes to send for a piece of the body, and take note of whether it is the last.
+
+        Raises:
+            ClientGone: the client went away, or the body has not the length that its head says.
+        """
+        if event["type"] == "http.disconnect":
+            raise ClientGone("the client went away in the middle of its request")
+        body = event.get("body", b"")
+        self.more_body = event.get("more_body", False)
+        if self.bytes_left is None:
+            return frame_chunk(body, None if self.more_body else event.get("trailers", []))
+        self.bytes_left -= len(body)
+        if self.bytes_left < 0 or (self.bytes_left and not self.more_body):
+            raise ClientGone("the request's body has not the length that its head says")
+        return bytes(body)

@@ -1,0 +1,78 @@
+"""What a handler is: whoever answers requests."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from golb.asgi import Receive, Scope, Send
+    from golb.config import Config
+    from golb.forwarding import Call
+    from golb.weights import Endpoint, WeightUpdate
+
+
+class Pool(Protocol):
+    """The connections to one endpoint."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where they lead."""
+
+
+class Upstream(Protocol):
+    """The way to endpoints; see `golb.upstream.Upstream`."""
+
+    def open(self, endpoint: Endpoint) -> Pool:
+        """Begin to use an endpoint."""
+
+    def close(self, pool: Any) -> None:
+        """End using it; answers under way go on."""
+
+    async def forward(self, pool: Any, call: Call) -> None:
+        """Send a request to an endpoint, and the answer to the client.
+
+        Raises:
+            UpstreamError: no answer could be had, and nothing was sent to the client.
+            AnswerBroken: the answer broke off; the client must see that.
+            ClientGone: nobody is there to answer.
+        """
+
+
+@frozen
+class HandlerContext:
+    """What a handler is made from."""
+
+    config: Config
+    upstream: Upstream
+
+
+class Handler(ABC):
+    """An ASGI application that also takes weight updates.
+
+    One instance serves all requests of a process. Its class is found by name in the entry-point group `golb.handlers`.
+    """
+
+    def __init__(self, context: HandlerContext) -> None:
+        self.context = context
+
+    @abstractmethod
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; ASGI 3.0, `http` scopes.
+
+        What golb's own HTTP/1.1 server adds to ASGI is in `golb.server.connection`. An exception before the response
+        has begun is answered by 500, one after it ends the client's connection visibly.
+        """
+
+    @abstractmethod
+    def handle_weight_update(self, update: WeightUpdate) -> None:
+        """Take new weights of one function into account.
+
+        Called between requests, in the thread that serves them, so it must not take long. The first updates are the
+        whole table. States between two calls may have been skipped, the newest one never is.
+        """
+
+    def handle_weights_loaded(self) -> None:  # noqa: B027 - whoever does not need to know ignores it
+        """Learn that the whole table has been handed over, once, after its last update."""

@@ -1,0 +1,211 @@
+"""Weighted round robin: forwards each function call to the endpoint whose turn it is."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from time import time
+from typing import TYPE_CHECKING
+
+import structlog
+from attrs import define
+
+from golb.errors import AnswerBroken, ClientGone, NoEndpoint, UpstreamError
+from golb.forwarding import Call, RequestHeaders
+from golb.handlers.base import Handler
+from golb.headers import X_FINAL_HOST, X_FORWARDED_FOR, canonical, frame_chunk, mark_name
+from golb.routes import Routes, split_target
+
+if TYPE_CHECKING:
+    from golb.asgi import Event, Receive, Scope, Send
+    from golb.errors import GolbError
+    from golb.handlers.base import HandlerContext, Pool
+    from golb.headers import Headers
+    from golb.routes import Route
+    from golb.weights import Endpoint, WeightUpdate
+
+LOG = structlog.get_logger()
+
+
+@define(eq=False)
+class _Destination:
+    """One endpoint, with what is the same for every request to it."""
+
+    pool: Pool
+    is_gateway: bool
+    lines: bytes
+    """From behind the request target to the value of X-Forwarded-For."""
+    final_host: tuple[bytes, bytes]
+    """The header of the response that names it."""
+
+
+class WeightedRoundRobinHandler(Handler):
+    """The load balancer proper."""
+
+    def __init__(self, context: HandlerContext) -> None:
+        super().__init__(context)
+        config = context.config
+        self._upstream = context.upstream
+        self._gateways = config.gateways
+        self._zone = config.zone
+        self._has_weights = False
+        self._logs_requests = config.log_level == "debug"
+        self._routes = Routes(config.gateways, self._open, self._close)
+        self._node = config.node_name.encode("ascii")
+        self._mark = mark_name(config.node_name)
+        self._mark_line_start = b"\r\n" + canonical(self._mark) + b": "
+        self._node_header = (X_FORWARDED_FOR, self._node)
+
+    def handle_weight_update(self, update: WeightUpdate) -> None:
+        self._routes.apply(update)
+
+    def handle_weights_loaded(self) -> None:
+        self._has_weights = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward one request; answer it here where it cannot be forwarded."""
+        if scope["type"] != "http":
+            raise NotImplementedError(f"{scope['type']} is not served here")
+        target = scope.get("golb.target") or _target(scope)
+        split = split_target(target)
+        if split is None:
+            cause = f"{_shown(target)} calls no function of zone {self._zone}; /function/<function>/... would"
+            await _answer(scope, send, HTTPStatus.NOT_FOUND, cause, [])
+            return
+        name, rest = split
+        # In front of the answer's own headers. The first stays empty until an endpoint is chosen.
+        lead = [(X_FINAL_HOST, b""), self._node_header, (self._mark, b"%.7f" % time())]
+        route = self._routes.get(name)
+        if route is None:
+            if self._has_weights:
+                cause = f"zone {self._zone} has no function {_shown(name)}"
+                await _answer(scope, send, HTTPStatus.NOT_FOUND, cause, lead)
+            else:
+                cause = f"the weights of zone {self._zone} have not been loaded yet"
+                await _answer(scope, send, HTTPStatus.SERVICE_UNAVAILABLE, cause, lead)
+            return
+        headers = RequestHeaders(scope["headers"], self._mark)
+        if headers.has_own_mark:
+            cause = f"function {route.function}: this call has passed {self._node.decode()} before, it is in a loop"
+            await _answer(scope, send, HTTPStatus.LOOP_DETECTED, cause, lead)
+            return
+        try:
+            destination = (route.local if headers.forwarded else route.every).next()
+        except NoEndpoint:
+            cause = self._no_endpoint(route, forwarded=headers.forwarded)
+            await _answer(scope, send, HTTPStatus.SERVICE_UNAVAILABLE, cause, lead)
+            return
+        lead[0] = destination.final_host
+        await self._forward(
+            scope, receive, send, route, destination, target if destination.is_gateway else rest, headers, lead
+        )
+
+    async def _forward(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        route: Route[_Destination],
+        destination: _Destination,
+        target: bytes,
+        headers: RequestHeaders,
+        lead: Headers,
+    ) -> None:
+        method: str = scope["method"]
+        extensions = scope.get("extensions") or {}
+        if headers.length or headers.chunked or scope["http_version"] == "2":
+            body, more_body, bytes_left = await _arrived_body(scope, receive, headers)
+        else:
+            body, more_body, bytes_left = b"", False, 0
+        expects_continue = headers.expects_continue and more_body and not body
+        head = headers.head(
+            b"%b %b%b%b%b%b\r\n"
+            % (
+                method.encode("ascii"),
+                target,
+                destination.lines,
+                headers.chain(self._node, scope["client"]),
+                self._mark_line_start,
+                lead[2][1],
+            ),
+            upgrade=bool(headers.upgrade) and "golb.tunnel" in extensions,
+            expects_continue=expects_continue,
+        )
+        call = Call(method, head, body, more_body, bytes_left, expects_continue, lead, receive, send, extensions)
+        try:
+            await self._upstream.forward(destination.pool, call)
+        except UpstreamError as exc:
+            self._log_failure("call failed", route, destination, exc)
+            cause = f"function {route.function} in zone {self._zone}: endpoint {destination.pool.endpoint}: {exc}"
+            await _answer(scope, send, exc.status, cause, lead)
+        except AnswerBroken as exc:
+            self._log_failure("answer broke off", route, destination, exc)
+            raise
+        if self._logs_requests:
+            LOG.debug("called", function=route.function, endpoint=str(destination.pool.endpoint), method=method)
+
+    def _log_failure(self, event: str, route: Route[_Destination], destination: _Destination, exc: GolbError) -> None:
+        LOG.warning(event, function=route.function, endpoint=str(destination.pool.endpoint), cause=str(exc))
+
+    def _no_endpoint(self, route: Route[_Destination], *, forwarded: bool) -> str:
+        if forwarded and route.every:
+            return (
+                f"function {route.function} has no endpoint of its own in zone {self._zone}, "
+                "and a call that another load balancer forwarded goes to no gateway"
+            )
+        return f"function {route.function} has no endpoint with a positive weight in zone {self._zone}"
+
+    def _open(self, endpoint: Endpoint) -> _Destination:
+        authority = endpoint.authority.encode("ascii")
+        return _Destination(
+            pool=self._upstream.open(endpoint),
+            is_gateway=endpoint in self._gateways,
+            lines=b" HTTP/1.1\r\nHost: %b\r\nX-Final-Host: %b\r\nX-Forwarded-For: " % (authority, authority),
+            final_host=(X_FINAL_HOST, authority),
+        )
+
+    def _close(self, destination: _Destination) -> None:
+        self._upstream.close(destination.pool)
+
+
+async def _arrived_body(scope: Scope, receive: Receive, headers: RequestHeaders) -> tuple[bytes, bool, int | None]:
+    """Return what of the body need not be waited for, as it is to be sent; whether more comes; the length of that.
+
+    An endpoint may answer before the body has come, so a body that has not come must not hold the head back. Only
+    in HTTP/2 without a length nothing but the first event tells whether there is a body at all.
+    """
+    event: Event = {}
+    more_body = True
+    if scope.get("golb.body_ready", False) or (scope["http_version"] == "2" and headers.length is None):
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise ClientGone("the client went away before its request was complete")
+        more_body = event.get("more_body", False)
+    body = event.get("body", b"")
+    if headers.length is not None:
+        return body, more_body and len(body) < headers.length, headers.length - len(body)
+    headers.chunked = headers.chunked or more_body or bool(body)
+    if not headers.chunked:
+        return b"", False, 0
+    return frame_chunk(body, None if more_body else event.get("trailers", [])), more_body, None
+
+
+def _target(scope: Scope) -> bytes:
+    """Put the request target together again, for servers that have only its parts."""
+    query: bytes = scope["query_string"]
+    path: bytes = scope["raw_path"]
+    return path + b"?" + query if query else path
+
+
+async def _answer(scope: Scope, send: Send, status: int, cause: str, lead: Headers) -> None:
+    """Answer in golb's own name."""
+    text = f"golb: {cause}\n".encode()
+    headers = [*lead, (b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))]
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append((b"retry-after", b"1"))  # the weights change every second or so
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else text})
+
+
+def _shown(text: bytes) -> str:
+    """Show what a client sent, in one line and not for long."""
+    return ascii(text[:100].decode("utf-8", "replace"))

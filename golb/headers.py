@@ -1,0 +1,170 @@
+"""Header rules: what stays on its hop, how names are written, and the marks that load balancers of this family leave.
+
+Rule: header names arrive in any case, travel through golb in lower case (as ASGI has them) and leave it in canonical
+MIME case, which the readers look up case-sensitively.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Headers = list[tuple[bytes, bytes]]
+
+# RFC 9110, 7.6.1, and the two fields that speak to the next proxy only.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# Options of `Connection` that name no header.
+_CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive"})
+X_FINAL_HOST = b"x-final-host"
+X_FORWARDED_FOR = b"x-forwarded-for"
+MARK_PREFIX = b"x-forwarded-host-"
+
+# Fields that a trailer section must not smuggle past what was decided by the head (RFC 9110, 6.5.1).
+_NOT_IN_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"trailer", X_FINAL_HOST, X_FORWARDED_FOR}
+
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+_CACHED_NAMES = 4096
+_CACHED_NAME_BYTES = 128
+
+
+def canonical(name: bytes) -> bytes:
+    """Write a header name in canonical MIME case: `x-forwarded-host-eb-a` becomes `X-Forwarded-Host-Eb-A`."""
+    return b"-".join(part.capitalize() for part in name.split(b"-"))
+
+
+class NameCache(dict[bytes, "bytes | None"]):
+    """What becomes of a header name, worked out once for each name.
+
+    Names come from the network: the cache holds a bounded number of short ones, and works the others out anew.
+    """
+
+    def __init__(self, work_out: Callable[[bytes], bytes | None]) -> None:
+        super().__init__()
+        self._work_out = work_out
+
+    def __missing__(self, name: bytes) -> bytes | None:
+        result = self._work_out(name)
+        if len(name) <= _CACHED_NAME_BYTES and len(self) < _CACHED_NAMES:
+            self[name] = result
+        return result
+
+
+def _line_start(name: bytes) -> bytes | None:
+    if name.lower() in HOP_BY_HOP:
+        return None
+    if not TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no header name")
+    return canonical(name) + b": "
+
+
+LINE_STARTS = NameCache(_line_start)
+"""`Name: ` in canonical case for a name in any case; None for one that stays on its hop."""
+
+
+def join_lines(parts: list[bytes], *, first_lines: int = 1) -> bytes:
+    """Join a first part and three parts for each header: its name with the colon, its value, the line's end.
+
+    Args:
+        parts: as said; the first ends with a line end.
+        first_lines: how many lines there are in the first part.
+
+    Raises:
+        ValueError: a value would have added a line of its own.
+    """
+    lines = b"".join(parts)
+    expected = first_lines + (len(parts) - 1) // 3
+    if lines.count(b"\n") != expected or lines.count(b"\r") != expected:
+        raise ValueError("a header value holds a line break")
+    return lines
+
+
+def trailer_section(trailers: Headers) -> bytes:
+    """Write the last chunk of a body and the trailers behind it."""
+    parts = [b"0\r\n"]
+    for name, value in trailers:
+        start = LINE_STARTS[name]
+        if start is not None:
+            parts += (start, value, b"\r\n")
+    return join_lines(parts) + b"\r\n"
+
+
+def frame_chunk(body: bytes, trailers: Headers | None) -> bytes:
+    """Write a piece of a chunked body; `trailers`, if not None, say that it is the last."""
+    chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""  # an empty chunk would be the end
+    return chunk if trailers is None else chunk + trailer_section(trailers)
+
+
+def with_lead(lead: Headers, headers: Headers, final_hosts: Headers, forwarded_for: Headers) -> Headers:
+    """Put golb's own headers in front of those of an answer, lines of one name side by side, golb's first.
+
+    Args:
+        lead: X-Final-Host, X-Forwarded-For and the node's mark, in this order.
+        headers: the answer's, without the next two.
+        final_hosts: its X-Final-Host lines, if another load balancer has answered.
+        forwarded_for: its X-Forwarded-For lines, likewise.
+    """
+    if not final_hosts and not forwarded_for:
+        return lead + headers
+    final_host, node, mark = lead
+    return [final_host, *final_hosts, node, *forwarded_for, mark, *headers]
+
+
+def connection_options(values: Iterable[bytes]) -> set[bytes]:
+    """Return the options of all `Connection` values, in lower case."""
+    return {option.strip().lower() for value in values for option in value.split(b",")} - {b""}
+
+
+def droppable(options: set[bytes]) -> frozenset[bytes]:
+    """Return which of the fields that `Connection` names are to be removed.
+
+    Not those by which golb and its like recognise loops, nor the framing: a client must not be able to strip them.
+    """
+    kept = {b"host", b"content-length", X_FINAL_HOST, X_FORWARDED_FOR}
+    return frozenset(
+        option for option in options - kept - HOP_BY_HOP - _CONNECTION_OPTIONS if not option.startswith(MARK_PREFIX)
+    )
+
+
+def without_hop_by_hop(headers: Headers) -> Headers:
+    """Return trailers as they may go on."""
+    return [
+        (name, value)
+        for name, value in headers
+        if name.lower() not in _NOT_IN_TRAILERS and not name.lower().startswith(MARK_PREFIX)
+    ]
+
+
+def mark_name(node: str) -> bytes:
+    """Return the name, in lower case, of the header by which `node` marks what it forwards."""
+    return MARK_PREFIX + node.lower().encode("ascii")
+
+
+def names_a_node(forwarded_for: bytes) -> bool:
+    """Tell whether the first entry of an X-Forwarded-For value is a node's name, as load balancers of this family write."""
+    first = forwarded_for.partition(b",")[0].strip().decode("latin-1")
+    if not first or first.lower() == "unknown" or first.startswith("_"):  # RFC 7239, 6: unknown, obfuscated
+        return False
+    host = first[1:].partition("]")[0] if first.startswith("[") else first
+    if host.count(":") == 1:  # an IPv4 address with a port, as some proxies write
+        host = host.partition(":")[0]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return False

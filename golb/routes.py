@@ -1,0 +1,165 @@
+"""Which function a URL calls, and which endpoint of it is next.
+
+Rule: golb decides nothing by a path beyond the function's name; what follows it is forwarded byte for byte.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from attrs import define, field, frozen
+
+from golb.errors import WeightsError
+from golb.schedule import Schedule
+from golb.weights import Endpoint, split_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from random import Random
+
+    from golb.weights import WeightUpdate
+
+T = TypeVar("T")
+
+_PREFIX = b"/function/"
+_NAME_START = len(_PREFIX)
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes] | None:
+    """Split a request target in origin form into the function's name and the target that the function sees.
+
+    `/function/f`, `/function/f/` and `/function/f?a=1` give `/`, `/` and `/?a=1`; `/function/f//x%2F?y` gives `//x%2F?y`.
+    None: the target calls no function.
+    """
+    if not target.startswith(_PREFIX):
+        return None
+    query = target.find(b"?", _NAME_START)
+    slash = target.find(b"/", _NAME_START, None if query < 0 else query)
+    if slash >= 0:
+        name, rest = target[_NAME_START:slash], target[slash:]
+    elif query >= 0:
+        name, rest = target[_NAME_START:query], b"/" + target[query:]
+    else:
+        name, rest = target[_NAME_START:], b"/"
+    if not name:
+        return None
+    return (unquote_to_bytes(name) if b"%" in name else name), rest
+
+
+@frozen
+class Gateways:
+    """The load balancers of other zones, as the configuration names them."""
+
+    hosts: frozenset[str] = frozenset()
+    """Every port of these is a gateway."""
+    endpoints: frozenset[Endpoint] = frozenset()
+
+    @classmethod
+    def parse(cls, text: str) -> Gateways:
+        """Read entries separated by white space: `host:port`, `host`, `http://host:port`.
+
+        Raises:
+            WeightsError: an entry names no endpoint.
+        """
+        hosts, endpoints = set(), set()
+        for entry in text.split():
+            try:
+                host, port = split_endpoint(entry)
+            except WeightsError as exc:
+                raise WeightsError(f"an entry {exc}") from None
+            if port is None:
+                hosts.add(host)
+            else:
+                endpoints.add(Endpoint(host, port))
+        return cls(frozenset(hosts), frozenset(endpoints))
+
+    def __contains__(self, endpoint: Endpoint) -> bool:
+        return endpoint.host in self.hosts or endpoint in self.endpoints
+
+    def __str__(self) -> str:
+        return " ".join(sorted([*self.hosts, *(endpoint.authority for endpoint in self.endpoints)]))
+
+
+@define(eq=False)
+class Route(Generic[T]):
+    """One function: a schedule over all its endpoints, and one over those that are no gateways."""
+
+    function: str
+    name: bytes
+    """As it stands in a URL."""
+    every: Schedule[T]
+    local: Schedule[T]
+    """What a request may use that another load balancer forwarded: no gateway, so it cannot travel on."""
+    endpoints: dict[Endpoint, T] = field(factory=dict)
+
+    def gateway_only(self) -> bool:
+        """Whether the function has endpoints, but none that a forwarded request could use."""
+        return bool(self.every) and not self.local
+
+
+class Routes(Generic[T]):
+    """All functions of the zone. `T` is what the caller makes of an endpoint: its connections, say.
+
+    Args:
+        gateways: the endpoints that a forwarded request must not use.
+        open_endpoint: called when an endpoint enters its first function.
+        close_endpoint: called when it has left its last.
+        random: seeds the phases of the schedules.
+    """
+
+    def __init__(
+        self,
+        gateways: Gateways,
+        open_endpoint: Callable[[Endpoint], T],
+        close_endpoint: Callable[[T], None],
+        random: Random | None = None,
+    ) -> None:
+        self._gateways = gateways
+        self._open = open_endpoint
+        self._close = close_endpoint
+        self._random = random
+        self._by_name: dict[bytes, Route[T]] = {}
+        self._users: dict[Endpoint, tuple[T, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def get(self, name: bytes) -> Route[T] | None:
+        """Return the route of the function of that name, as `split_target` returns it."""
+        return self._by_name.get(name)
+
+    def apply(self, update: WeightUpdate) -> None:
+        """Take an update over; picks go on where they were."""
+        name = update.function.encode()
+        route = self._by_name.get(name)
+        if update.weights is None:
+            if route is not None:
+                del self._by_name[name]
+                self._release(route.endpoints)
+            return
+        if route is None:
+            route = Route(update.function, name, Schedule({}, random=self._random), Schedule({}, random=self._random))
+            self._by_name[name] = route
+        before = route.endpoints
+        route.endpoints = {endpoint: self._acquire(endpoint) for endpoint in update.weights.by_endpoint}
+        by_item = {route.endpoints[endpoint]: weight for endpoint, weight in update.weights.by_endpoint.items()}
+        route.every.update(by_item)
+        route.local.update(
+            {item: by_item[item] for endpoint, item in route.endpoints.items() if endpoint not in self._gateways}
+        )
+        self._release(before)
+
+    def _acquire(self, endpoint: Endpoint) -> T:
+        item, users = self._users.get(endpoint) or (self._open(endpoint), 0)
+        self._users[endpoint] = item, users + 1
+        return item
+
+    def _release(self, endpoints: Iterable[Endpoint]) -> None:
+        for endpoint in endpoints:
+            item, users = self._users[endpoint]
+            if users > 1:
+                self._users[endpoint] = item, users - 1
+            else:
+                del self._users[endpoint]
+                self._close(item)

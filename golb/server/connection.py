@@ -1,0 +1,337 @@
+"""One client's HTTP/1.1 connection, which calls an ASGI application in its own task.
+
+No task, channel or scope is made for a request: `receive` reads the stream when it is asked, `send` writes it. The
+application may call the two from different tasks, each from one at a time.
+
+Beside ASGI's HTTP with the trailers extension, the scope's `extensions` offer:
+  golb.informational: `{"type": "golb.informational", "status": 103, "headers": [...]}` may precede the response.
+  golb.tunnel: `http.response.start` with status 101 makes the connection a tunnel: body events carry its bytes both
+      ways, and `more_body` false is the end of that direction.
+`golb.target` in the scope is the request target in origin form, byte for byte (ASGI cannot tell `/?` from `/`).
+`golb.body_ready` tells whether the first `receive` returns without waiting for the client.
+The last `http.request` event of a chunked body has its `trailers`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import structlog
+import trio
+from attrs import frozen
+
+from golb.errors import ClientGone, GolbError
+from golb.server.requests import Refusal, Request, RequestReader
+from golb.server.writer import ResponseWriter
+from golb.sockets import RECEIVE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from golb.asgi import Application, Event
+    from golb.deadlines import Deadlines, TimeoutQueue
+    from golb.sockets import ByteStream
+
+LOG = structlog.get_logger()
+
+# What a client may send ahead of the answer to its request; beyond that it has to wait.
+_READ_AHEAD_BYTES = 65536
+# A connection that closes on a client which still sends would take the answer with it (RFC 9112, 9.6): as much is
+# read and dropped, for as long.
+_DISCARD_BYTES = 1 << 20
+_DISCARD_S = 2.0
+
+_ASGI = {"version": "3.0", "spec_version": "2.4"}
+_EXTENSIONS: dict[str, Event] = {"http.response.trailers": {}, "golb.informational": {}, "golb.tunnel": {}}
+
+
+class Timeouts:
+    """The waits of all connections of a server, one queue for each kind; all in seconds, 0 = for ever."""
+
+    def __init__(self, deadlines: Deadlines, *, head_s: float, idle_s: float, stall_s: float) -> None:
+        self.head: TimeoutQueue[Connection] = deadlines.queue(head_s, Connection.time_head_out)
+        """From the first byte of a head, or the begin of the connection, to the head's end."""
+        self.idle: TimeoutQueue[Connection] = deadlines.queue(idle_s, Connection.stop_waiting)
+        """Between requests."""
+        self.reading: TimeoutQueue[Connection] = deadlines.queue(stall_s, Connection.abort)
+        """For the next piece of a body."""
+        self.writing: TimeoutQueue[ResponseWriter] = deadlines.queue(stall_s, lambda writer: writer.on_stall())
+        """For the client to read on."""
+        self.discarding: TimeoutQueue[Connection] = deadlines.queue(_DISCARD_S, Connection.abort)
+
+
+@frozen
+class Peer:
+    """The ends of a connection, as an ASGI scope has them."""
+
+    client: tuple[str, int] | None
+    server: tuple[str, int] | None
+    scheme: str
+
+
+class Connection:
+    """Serves one client until either side closes.
+
+    Args:
+        application: called for each request, in the task of `run`.
+        stream: owned by the connection; closed when `run` returns.
+        stop_reading: makes reads of the stream see its end behind what has arrived.
+        abort: closes the stream at once; its argument tells whether the client shall see a failure, not an end.
+        is_draining: whether a response that begins now shall be the connection's last.
+    """
+
+    __slots__ = (
+        "_abort",
+        "_application",
+        "_body_taken",
+        "_head_timed_out",
+        "_is_draining",
+        "_peer",
+        "_read_ahead_bytes",
+        "_reader",
+        "_request",
+        "_stop_reading",
+        "_stream",
+        "_timeouts",
+        "_writer",
+    )
+
+    def __init__(
+        self,
+        application: Application,
+        stream: ByteStream,
+        peer: Peer,
+        timeouts: Timeouts,
+        *,
+        stop_reading: Callable[[], None],
+        abort: Callable[[bool], None],
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self._application = application
+        self._stream = stream
+        self._peer = peer
+        self._timeouts = timeouts
+        self._stop_reading = stop_reading
+        self._abort = abort
+        self._is_draining = is_draining
+        self._reader = RequestReader()
+        self._writer = ResponseWriter(stream, timeouts.writing, is_draining, self.abort)
+        self._request = Request()
+        self._writer.begin(self._request)
+        self._body_taken = False
+        self._head_timed_out = False
+        self._read_ahead_bytes = 0
+
+    async def run(self) -> None:
+        """Serve until the connection ends. Raises nothing; cancelled, it closes at once."""
+        timer = self._timeouts.head
+        try:
+            while await self._read_head(timer):
+                if not (await self._respond() and await self._end_request()):
+                    break
+                timer = self._timeouts.idle
+        except (ClientGone, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client has gone, or a timeout has closed the connection
+        finally:
+            self.abort()
+
+    # Called by timeouts and by the server, from other tasks.
+
+    def abort(self) -> None:
+        """Close at once. A response that is under way ends visibly."""
+        self._abort(self._writer.ends_by_close)
+
+    def stop_waiting(self) -> None:
+        """Close if no request is on its way; one that has arrived is served."""
+        if not self._reader.in_head:
+            self._stop_reading()
+
+    def time_head_out(self) -> None:
+        """Answer 408 where a head has begun to arrive (RFC 9110, 15.5.9), and close."""
+        self._head_timed_out = self._reader.in_head
+        self._stop_reading()
+
+    # The steps of a request.
+
+    async def _read_head(self, timer: TimeoutQueue[Connection]) -> bool:
+        """Read until a head is complete, and take its request up; false when the connection is to end."""
+        reader = self._reader
+        if not reader.requests:
+            timer.start(self)
+            try:
+                while not reader.requests:
+                    data = await self._stream.receive_some(RECEIVE_BYTES)
+                    if not data:
+                        if self._head_timed_out:
+                            self._request = Request()
+                            await self._refuse(Refusal(408, "the request's head did not arrive in time"))
+                        return False
+                    reader.feed(data)
+                    if reader.in_head and timer is not self._timeouts.head:
+                        timer.stop(self)
+                        timer = self._timeouts.head
+                        timer.start(self)
+            finally:
+                timer.stop(self)
+        self._request = request = reader.requests.popleft()
+        self._body_taken = False
+        self._writer.begin(request)
+        if request.refusal is not None:
+            await self._refuse(request.refusal)
+            return False
+        return True
+
+    async def _respond(self) -> bool:
+        """Let the application answer; false when the connection cannot go on."""
+        writer = self._writer
+        try:
+            await self._application(self._scope(), self.receive, writer.send)
+        except ClientGone:
+            return False
+        except GolbError as exc:  # broken off on purpose, by a handler that has logged it
+            LOG.debug("response broken off", cause=str(exc))
+        except Exception:  # the boundary of one request: whatever its application does stays in here
+            LOG.exception("request failed", method=self._request.method.decode(), target=_shown(self._request.target))
+        if writer.ended:
+            return writer.keep_alive or (not self._request.complete and await self._discard())
+        if not writer.started:
+            await self._refuse(self._request.refusal or Refusal(500, "the request could not be answered"))
+        return False
+
+    async def _end_request(self) -> bool:
+        """Get past what the application has left of the request's body; false when the connection is to end."""
+        request, reader = self._request, self._reader
+        self._read_ahead_bytes = 0
+        if request.upgrade:
+            reader.resume()
+        if not request.complete and not await self._discard():
+            return False
+        # The response may have promised to go on before the server began to drain.
+        return bool(reader.requests) or not self._is_draining()
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        """Answer with an error of golb's own, and end the connection."""
+        self._request.keep_alive = False
+        self._writer.begin(self._request)
+        text = f"golb: {refusal.reason}\n".encode()
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))]
+        await self._writer.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        await self._writer.send({"type": "http.response.body", "body": text})
+        await self._discard()
+
+    async def _discard(self) -> bool:
+        """Read the rest of the request and drop it; true if it came to its end and the connection goes on."""
+        request, timer = self._request, self._timeouts.discarding
+        if not self._writer.keep_alive:
+            await self._stream.send_eof()
+        dropped = 0
+        timer.start(self)
+        try:
+            while dropped < _DISCARD_BYTES:
+                data = await self._read_body()
+                if not data or (request.complete and self._writer.keep_alive):
+                    break
+                dropped += len(data)
+                request.body.clear()
+        finally:
+            timer.stop(self)
+        return request.complete and self._writer.keep_alive
+
+    def _scope(self) -> Event:
+        request, peer = self._request, self._peer
+        path, _, query = request.target.partition(b"?")
+        text = path.decode("ascii")  # llhttp lets nothing else through
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": "1.0" if request.http_1_0 else "1.1",
+            "method": request.method.decode("ascii"),
+            "scheme": peer.scheme,
+            "path": unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": request.headers,
+            "client": peer.client,
+            "server": peer.server,
+            "extensions": _EXTENSIONS,
+            "golb.target": request.target,
+            "golb.body_ready": request.complete or bool(request.body),
+        }
+
+    # The application's `receive`.
+
+    async def receive(self) -> Event:
+        """ASGI's `receive`: the body, then silence until the client goes away."""
+        request = self._request
+        if self._writer.tunnel:
+            return await self._receive_from_tunnel()
+        if self._body_taken:
+            return await self._wait_for_disconnect()
+        if not request.body and not request.complete:
+            if request.expects_continue and not self._writer.started:
+                await self._writer.send_continue()
+            request.expects_continue = False
+            timer = self._timeouts.reading
+            timer.start(self)
+            try:
+                while not request.body and not request.complete:
+                    if not await self._read_body():
+                        return {"type": "http.disconnect"}
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return {"type": "http.disconnect"}
+            finally:
+                timer.stop(self)
+        body = request.body
+        request.body = []
+        self._body_taken = request.complete
+        event: Event = {
+            "type": "http.request",
+            "body": body[0] if len(body) == 1 else b"".join(body),
+            "more_body": not request.complete,
+        }
+        if request.complete and request.trailers:
+            event["trailers"] = request.trailers
+        return event
+
+    async def _read_body(self) -> bytes:
+        """Read once for the body of the request; empty when no more of it will come."""
+        reader = self._reader
+        left = reader.body_bytes_left
+        data = await self._stream.receive_some(RECEIVE_BYTES if left is None else min(left, RECEIVE_BYTES))
+        if not data:
+            return b""
+        if left is None:
+            reader.feed(data)
+        else:
+            reader.take_body(data)
+        return b"" if self._request.refusal is not None else data
+
+    async def _wait_for_disconnect(self) -> Event:
+        reader = self._reader
+        try:
+            while data := await self._stream.receive_some(RECEIVE_BYTES):
+                if self._request.upgrade:
+                    reader.leftover += data
+                else:
+                    reader.feed(data)
+                self._read_ahead_bytes += len(data)
+                if self._read_ahead_bytes > _READ_AHEAD_BYTES:
+                    await trio.sleep_forever()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        return {"type": "http.disconnect"}
+
+    async def _receive_from_tunnel(self) -> Event:
+        data, self._reader.leftover = self._reader.leftover, b""
+        if not data:
+            try:
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": data, "more_body": bool(data)}
+
+
+def _shown(target: bytes) -> str:
+    return target[:200].decode("latin-1")

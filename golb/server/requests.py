@@ -1,0 +1,309 @@
+"""Requests out of bytes: what a client of HTTP/1.1 may send, and the answer to what it may not. No I/O.
+
+httptools (llhttp, strict) refuses what is malformed. It accepts some of what a proxy must not pass on, and knows no
+limits; both are checked here, once a head is complete.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import TYPE_CHECKING
+
+import httptools
+from attrs import frozen
+
+from golb.headers import TOKEN
+
+if TYPE_CHECKING:
+    from golb.headers import Headers
+
+MAX_HEAD_BYTES = 65536
+MAX_HEADERS = 200
+MAX_TARGET_BYTES = 32768
+
+# RFC 3986 reg-name, IPv4 or bracketed IP literal, and an optional port; no user information (RFC 9110, 4.2.4).
+_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
+_ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
+_CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
+
+
+@frozen
+class Refusal:
+    """Why a request is not served; the connection closes after the answer."""
+
+    status: int
+    reason: str
+    """A sentence for the client: what was wrong and, where it helps, what would be right."""
+
+
+class Request:
+    """One request of a connection, as far as it has arrived."""
+
+    __slots__ = (
+        "arrived",
+        "body",
+        "body_length",
+        "chunked",
+        "complete",
+        "expects_continue",
+        "headers",
+        "http_1_0",
+        "keep_alive",
+        "method",
+        "refusal",
+        "target",
+        "trailers",
+        "upgrade",
+    )
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.target = b""
+        """In origin form; `*` for a request about the server as a whole."""
+        self.headers: Headers = []
+        """Names in lower case."""
+        self.http_1_0 = False
+        self.keep_alive = False
+        self.upgrade = False
+        """What follows the head is of another protocol, if the answer is 101."""
+        self.expects_continue = False
+        self.chunked = False
+        self.body_length: int | None = None
+        """In bytes, where the head says so."""
+        self.body: list[bytes] = []
+        """What has arrived and has not been taken."""
+        self.arrived = 0
+        """Bytes of the body that have arrived, taken or not."""
+        self.complete = False
+        """All of it has arrived."""
+        self.trailers: Headers = []
+        self.refusal: Refusal | None = None
+
+
+class RequestReader:
+    """Turns the bytes of one connection into requests, in order; pipelined ones wait in `requests`.
+
+    What it holds is bounded by the sizes of what is fed at once and of one head.
+    """
+
+    def __init__(self) -> None:
+        self.requests: deque[Request] = deque()
+        """Those whose heads are complete, and a refused one, which is the last."""
+        self.leftover = b""
+        """Bytes behind the head of a request with `upgrade`: give them to the tunnel, or feed them again."""
+        self._parser = httptools.HttpRequestParser(self)
+        self._current: Request | None = None
+        self._in_head = False
+        self._head_bytes = 0
+        self._ignores_head = False
+        self._ended = False
+
+    @property
+    def in_head(self) -> bool:
+        """Whether a head has begun to arrive and is not complete."""
+        return self._in_head
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes in; never raises: what is wrong with them becomes the refusal of a request."""
+        if self._ended:
+            return
+        continued = self._in_head
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:
+            self._take_upgrade(data[exc.args[0] :])
+        except httptools.HttpParserError as exc:
+            self._take_error(exc, data)
+        if self._in_head:
+            # Only a head that takes several reads can be too long: one read is no longer than the limit.
+            self._head_bytes = self._head_bytes + len(data) if continued else self._size_so_far()
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse_long_head()
+
+    @property
+    def body_bytes_left(self) -> int | None:
+        """How many bytes of the body under way may pass the parser by; None: feed them.
+
+        A body of known length needs no parsing. Read no more than that, and give it to `take_body`.
+        """
+        request = self._current
+        if request is None or request.complete or request.body_length is None:
+            return None
+        return request.body_length - request.arrived
+
+    def resume(self) -> None:
+        """Go on in HTTP behind a request with `upgrade` that was not granted."""
+        rest, self.leftover = self.leftover, b""
+        if rest:
+            self.feed(rest)
+
+    def take_body(self, data: bytes) -> None:
+        """Take bytes that were read by the measure of `body_bytes_left`."""
+        request = self._current
+        assert request is not None  # noqa: S101 - body_bytes_left was not None
+        request.body.append(data)
+        request.arrived += len(data)
+        if request.arrived == request.body_length:
+            request.complete = True
+            self._parser = httptools.HttpRequestParser(self)  # the old one waits for the body
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        if self._ignores_head:
+            return
+        self._current = Request()
+        self._in_head = True
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        if self._current is not None and not self._ignores_head:
+            self._current.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        request = self._current
+        if request is None or self._ignores_head:
+            return
+        if self._in_head:
+            request.headers.append((name.lower(), value))
+        else:
+            request.trailers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        request = self._current
+        if request is None or self._ignores_head:
+            return
+        self._in_head = False
+        parser = self._parser
+        request.method = parser.get_method()
+        request.keep_alive = parser.should_keep_alive()
+        version = parser.get_http_version()
+        if version != "1.1":
+            request.http_1_0 = version == "1.0"
+            if not request.http_1_0:
+                request.refusal = Refusal(505, f"HTTP/{version} is not served here; HTTP/1.1 and HTTP/1.0 are")
+        request.upgrade = parser.should_upgrade() and not request.http_1_0  # RFC 9110, 7.8: ignore it in HTTP/1.0
+        _check(request)
+        self.requests.append(request)
+
+    def on_body(self, data: bytes) -> None:
+        request = self._current
+        if request is not None:
+            request.body.append(data)
+            request.arrived += len(data)
+
+    def on_message_complete(self) -> None:
+        request = self._current
+        if request is not None and not self._ignores_head:
+            request.complete = True
+            if request.refusal is not None:
+                self._ended = True
+
+    def _take_upgrade(self, rest: bytes) -> None:
+        request = self._current
+        if request is None:
+            return
+        if request.chunked or request.body_length:
+            # A request with a body cannot switch before the body has ended; it may be answered as if it had not asked
+            # to (RFC 9110, 7.8). httptools takes the body for the other protocol's: read it with a parser of its own.
+            request.upgrade = False
+            request.complete = False
+            length = request.body_length or 0
+            framing = b"transfer-encoding: chunked" if request.chunked else b"content-length: %d" % length
+            self._parser = httptools.HttpRequestParser(self)
+            self._ignores_head = True
+            self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: a\r\n" + framing + b"\r\n\r\n")
+            self._ignores_head = False
+            self.feed(rest)
+        elif request.upgrade:
+            self.leftover = rest
+        elif rest:
+            self.feed(rest)
+
+    def _take_error(self, exc: httptools.HttpParserError, data: bytes) -> None:
+        self._ended = True
+        request = self._current
+        if request is not None and not request.complete and not self._in_head:
+            # In a body: it will never be whole.
+            request.refusal = Refusal(400, f"the body is malformed: {exc}")
+            return
+        if request is not None and request.complete and not request.keep_alive:
+            return  # whatever comes behind the last request of a connection is nothing to answer
+        refusal = Refusal(400, f"the request is malformed: {exc}")
+        if isinstance(exc, httptools.HttpParserInvalidMethodError) and not self.requests:
+            method = TOKEN.match(data.lstrip(b"\r\n"))
+            if method is not None and data.lstrip(b"\r\n")[method.end() : method.end() + 1] == b" ":
+                refusal = Refusal(501, f"the method {method[0].decode()[:32]} is not known here")
+        self._refuse(refusal)
+
+    def _refuse_long_head(self) -> None:
+        request = self._current
+        if request is not None and not request.headers and len(request.target) > MAX_TARGET_BYTES:
+            self._refuse(_TARGET_TOO_LONG)
+        else:
+            self._refuse(Refusal(431, f"the head is longer than {MAX_HEAD_BYTES} bytes"))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._ended = True
+        self._in_head = False
+        request = Request()
+        request.complete = True
+        request.refusal = refusal
+        self.requests.append(request)
+
+    def _size_so_far(self) -> int:
+        request = self._current
+        if request is None:
+            return 0
+        return len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
+
+
+_TARGET_TOO_LONG = Refusal(414, f"the request target is longer than {MAX_TARGET_BYTES} bytes")
+
+
+def _check(request: Request) -> None:
+    """Refuse what llhttp lets through but a proxy must not pass on; note how the body is framed."""
+    headers = request.headers
+    hosts = 0
+    for name, value in headers:
+        if name not in _CHECKED:
+            continue
+        if name == b"host":
+            hosts += 1
+            if not _AUTHORITY.fullmatch(value.strip(b" \t")):
+                request.refusal = Refusal(400, "Host is no host name or address with an optional port")
+        elif name == b"content-length":
+            request.body_length = int(value)
+        elif name == b"transfer-encoding":
+            request.chunked = True
+            if request.http_1_0:
+                request.refusal = Refusal(400, "HTTP/1.0 has no Transfer-Encoding")
+            elif value.strip(b" \t").lower() != b"chunked":
+                request.refusal = Refusal(501, "chunked is the only transfer coding that is understood here")
+        elif value.strip(b" \t").lower() == b"100-continue":
+            request.expects_continue = not request.http_1_0  # RFC 9110, 10.1.1: ignore it in HTTP/1.0
+    if len(headers) > MAX_HEADERS:
+        request.refusal = Refusal(431, f"there are {len(headers)} headers; {MAX_HEADERS} are accepted")
+    elif hosts != 1 and (hosts or not request.http_1_0):
+        request.refusal = request.refusal or Refusal(400, f"there are {hosts} Host headers; HTTP/1.1 has exactly one")
+    if len(request.target) > MAX_TARGET_BYTES:
+        request.refusal = _TARGET_TOO_LONG
+    elif request.method == b"CONNECT":
+        request.refusal = Refusal(501, "CONNECT is not served here")
+    elif not request.target.startswith(b"/"):
+        _check_target(request)
+    elif b"#" in request.target:
+        request.refusal = Refusal(400, "a request target has no fragment")
+
+
+def _check_target(request: Request) -> None:
+    absolute = _ABSOLUTE_FORM.match(request.target)
+    if absolute is not None:
+        if not absolute[1] or not _AUTHORITY.fullmatch(absolute[1]) or b"#" in request.target:
+            request.refusal = request.refusal or Refusal(400, "the request target is malformed")
+        # RFC 9112, 3.2.2: accept the absolute form. Its authority names golb, as Host does, and goes the same way.
+        target = request.target[absolute.end() :]
+        request.target = target if target.startswith(b"/") else b"/" + target
+    elif not (request.target == b"*" and request.method == b"OPTIONS"):
+        request.refusal = request.refusal or Refusal(400, "the request target is neither a path nor a URL")

@@ -1,0 +1,229 @@
+"""The server: hypercorn's sockets and TLS, an accept loop, one task for each connection, and an orderly end."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import hypercorn
+import structlog
+import trio
+
+from golb.errors import ConfigError, ListenError
+from golb.server.connection import Connection, Peer, Timeouts
+from golb.server.http2 import Http2Server
+from golb.sockets import SocketStream
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+
+    from golb.asgi import Application
+    from golb.config import Config
+    from golb.deadlines import Deadlines
+
+LOG = structlog.get_logger()
+
+_BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
+# One turn of the loop takes so many new connections at most, so that the others get theirs.
+_ACCEPTED_AT_ONCE = 64
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_ACCEPT_PAUSE_S = 0.1
+# A client that has just connected has a request on its way.
+_NEWCOMER_GRACE_S = 0.5
+
+
+class Server:
+    """Serves an ASGI application over HTTP.
+
+    Args:
+        config: where to listen, and the limits.
+        application: called for each request.
+        deadlines: keeps the timeouts of connections.
+    """
+
+    def __init__(self, config: Config, application: Application, deadlines: Deadlines) -> None:
+        self._config = config
+        self._application = application
+        self._hypercorn_config = _hypercorn_config(config)
+        self._ssl_context = _ssl_context(self._hypercorn_config, config)
+        self._timeouts = Timeouts(
+            deadlines,
+            head_s=config.request_header_timeout,
+            idle_s=config.keep_alive_timeout,
+            stall_s=config.client_idle_timeout,
+        )
+        self._http2 = Http2Server(
+            application, self._hypercorn_config, stall_s=config.client_idle_timeout or float("inf")
+        )
+        self._drain_requested = trio.Event()
+
+    def open_sockets(self) -> list[socket.socket]:
+        """Bind and listen.
+
+        Raises:
+            ListenError: that is not possible; the text says why.
+        """
+        config = self._config
+        try:
+            sockets = self._hypercorn_config.create_sockets()
+            opened = [*sockets.secure_sockets, *sockets.insecure_sockets]
+            for sock in opened:
+                sock.listen(_BACKLOG)
+        except OSError as exc:
+            variable = "listen_port" if exc.errno in (errno.EADDRINUSE, errno.EACCES) else "listen_host"
+            raise ListenError(
+                f"eb_go_lb_{variable} is {getattr(config, variable)}, but golb cannot listen on "
+                f"{_bind_address(config)}: {exc.strerror}; it accepts a {variable.removeprefix('listen_')} that is free on this node"
+            ) from exc
+        return opened
+
+    def drain(self) -> None:
+        """Stop accepting; let requests in flight finish within the drain timeout, then `run` returns."""
+        self._drain_requested.set()
+
+    async def run(
+        self, sockets: list[socket.socket], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until drained; ready once connections are accepted. Closes the sockets."""
+        async with trio.open_nursery() as connections:
+            try:
+                async with trio.open_nursery() as acceptors:
+                    for sock in sockets:
+                        acceptors.start_soon(self._accept_all, sock, connections)
+                    task_status.started()
+                    await self._drain_requested.wait()
+                    acceptors.cancel_scope.cancel()
+                for sock in sockets:
+                    self._accept_some(sock, connections, _BACKLOG)  # what has queued up would be refused by the close
+            finally:
+                for sock in sockets:
+                    sock.close()
+            connections.cancel_scope.deadline = trio.current_time() + self._config.drain_timeout
+            await self._drain_idle(connections)
+        if connections.cancel_scope.cancelled_caught:
+            LOG.warning("drain timeout, requests were cut off", drain_timeout_s=self._config.drain_timeout)
+
+    async def _drain_idle(self, connections: trio.Nursery) -> None:
+        await self._http2.drain()
+        for connection in self._timeouts.idle:
+            connection.stop_waiting()
+        if not connections.child_tasks:
+            return
+        LOG.info("draining", connections=len(connections.child_tasks), drain_timeout_s=self._config.drain_timeout)
+        if len(self._timeouts.head):
+            await trio.sleep(_NEWCOMER_GRACE_S)
+            for connection in self._timeouts.head:
+                connection.stop_waiting()
+
+    async def _accept_all(self, sock: socket.socket, connections: trio.Nursery) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(sock)
+            try:
+                self._accept_some(sock, connections, _ACCEPTED_AT_ONCE)
+            except OSError as exc:
+                if exc.errno not in _OUT_OF_RESOURCES:
+                    raise
+                LOG.warning("cannot accept", cause=exc.strerror, connections=len(connections.child_tasks))
+                await trio.sleep(_ACCEPT_PAUSE_S)
+
+    def _accept_some(self, sock: socket.socket, connections: trio.Nursery, at_most: int) -> None:
+        for _ in range(at_most):
+            try:
+                client, address = sock.accept()
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                continue  # it went away before it was taken (accept(2))
+            connections.start_soon(self._serve, client, address)
+
+    async def _serve(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        """Serve one connection. What goes wrong in it stays in it."""
+        try:
+            stream = SocketStream(sock)
+            peer = Peer(
+                client=(address[0].removeprefix("::ffff:"), address[1]),
+                server=sock.getsockname()[:2],
+                scheme="http" if self._ssl_context is None else "https",
+            )
+            if self._ssl_context is None:
+                await self._connection(stream, stream, peer).run()
+            else:
+                await self._serve_tls(stream, peer)
+        except OSError:
+            sock.close()  # it went away before it was looked at
+        except Exception:  # the boundary of one connection
+            LOG.exception("connection failed")
+            sock.close()
+
+    async def _serve_tls(self, socket_stream: SocketStream, peer: Peer) -> None:
+        assert self._ssl_context is not None  # noqa: S101 - the caller has looked
+        stream: trio.SSLStream[SocketStream] = trio.SSLStream(
+            socket_stream, self._ssl_context, server_side=True, https_compatible=True
+        )
+        try:
+            with trio.fail_after(self._config.request_header_timeout or float("inf")):
+                await stream.do_handshake()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as exc:
+            LOG.debug("TLS handshake failed", cause=str(exc.__cause__ or exc))
+            socket_stream.abort()
+            return
+        if stream.selected_alpn_protocol() == "h2":
+            await self._http2.serve(stream)
+        else:
+            await self._connection(_TlsStream(stream), socket_stream, peer).run()
+
+    def _connection(self, stream: SocketStream | _TlsStream, socket_stream: SocketStream, peer: Peer) -> Connection:
+        return Connection(
+            self._application,
+            stream,
+            peer,
+            self._timeouts,
+            stop_reading=socket_stream.stop_reading,
+            abort=lambda reset: socket_stream.abort(reset=reset),
+            is_draining=self._drain_requested.is_set,
+        )
+
+
+class _TlsStream:
+    """TLS as a byte stream: its end, orderly or not, is the end of the socket's."""
+
+    def __init__(self, stream: trio.SSLStream[SocketStream]) -> None:
+        self._stream = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def send_all(self, data: bytes) -> None:
+        await self._stream.send_all(data)
+
+    async def send_eof(self) -> None:
+        await self._stream.aclose()  # TLS as Python has it cannot end one direction only
+
+
+def _bind_address(config: Config) -> str:
+    host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
+    return f"{host}:{config.listen_port}"
+
+
+def _hypercorn_config(config: Config) -> hypercorn.Config:
+    result = hypercorn.Config()
+    result.bind = [_bind_address(config)]
+    result.certfile = str(config.tls_cert) if config.tls_cert else None
+    result.keyfile = str(config.tls_key) if config.tls_key else None
+    result.keep_alive_timeout = config.keep_alive_timeout or float("inf")
+    # Each header more costs the users' databases.
+    result.include_date_header = False
+    result.include_server_header = False
+    result.errorlog = None
+    return result
+
+
+def _ssl_context(hypercorn_config: hypercorn.Config, config: Config) -> ssl.SSLContext | None:
+    try:
+        return hypercorn_config.create_ssl_context()
+    except OSError as exc:  # also ssl.SSLError
+        raise ConfigError(
+            f"eb_go_lb_tls_cert is {str(config.tls_cert)!r}, eb_go_lb_tls_key is {str(config.tls_key)!r}; "
+            f"they accept a PEM certificate chain and its private key: {exc}"
+        ) from exc

@@ -1,0 +1,145 @@
+"""A connected TCP socket as a Trio stream that costs as little as Trio allows.
+
+trio.SocketStream tries each call first, waits if it must, and makes a checkpoint in either case. A proxy knows better:
+what it reads is rarely there yet, so it waits for readability once and then reads; what it writes nearly always fits
+into the socket's buffer, so it just writes. Every read still yields to other tasks.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+from typing import Protocol
+
+import trio
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+RECEIVE_BYTES = 65536
+
+
+class NothingSentError(trio.BrokenResourceError):
+    """The connection had failed before a byte of what was to be written left."""
+
+
+class ByteStream(Protocol):
+    """What golb needs of a connection: a plain socket, TLS over one, or memory in a test."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Return at least one byte, or none at the end."""
+
+    async def send_all(self, data: bytes) -> None:
+        """Write all."""
+
+    async def send_eof(self) -> None:
+        """End this direction, if the transport can."""
+
+
+class SocketStream(trio.abc.HalfCloseableStream):
+    """Bytes to and from a peer. One task may read while another one writes.
+
+    Args:
+        sock: connected; made non-blocking, and owned by the stream from here on.
+    """
+
+    __slots__ = ("socket",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        # Each write is a whole message or a large piece of one: waiting for more of it (Nagle) only adds delay.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = sock
+
+    async def receive_some(self, max_bytes: int | None = RECEIVE_BYTES) -> bytes:
+        """Return at least one byte, or none at the end of the stream.
+
+        Raises:
+            trio.BrokenResourceError: the connection failed.
+            trio.ClosedResourceError: `abort` or `aclose` was called, before or meanwhile.
+        """
+        sock = self.socket
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(sock)
+                return sock.recv(max_bytes or RECEIVE_BYTES)
+            except BlockingIOError:
+                continue  # readiness is a hint
+            except (OSError, ValueError) as exc:
+                raise self._translate(exc) from exc
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Write all; yields to other tasks only if the socket's buffer is full.
+
+        Raises:
+            trio.BrokenResourceError: the connection failed.
+            trio.ClosedResourceError: `abort` or `aclose` was called, before or meanwhile.
+        """
+        sock = self.socket
+        try:
+            sent = sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            if sock.fileno() >= 0:
+                raise NothingSentError(str(exc)) from exc
+            raise self._translate(exc) from exc
+        with memoryview(data) as view:
+            while sent < view.nbytes:
+                try:
+                    await trio.lowlevel.wait_writable(sock)
+                    sent += sock.send(view[sent:])
+                except BlockingIOError:
+                    continue
+                except (OSError, ValueError) as exc:
+                    raise self._translate(exc) from exc
+
+    async def wait_send_all_might_not_block(self) -> None:
+        try:
+            await trio.lowlevel.wait_writable(self.socket)
+        except (OSError, ValueError) as exc:
+            raise self._translate(exc) from exc
+
+    async def send_eof(self) -> None:
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as exc:
+            raise self._translate(exc) from exc
+        await trio.lowlevel.checkpoint()
+
+    def stop_reading(self) -> None:
+        """Let a reader, now or later, see the end of the stream behind what has arrived; writing goes on."""
+        with suppress(OSError):  # not connected any more: the reader learns that by itself
+            self.socket.shutdown(socket.SHUT_RD)
+
+    def has_input(self) -> bool:
+        """Tell whether a read would not wait: bytes are there, the end, or an error."""
+        try:
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def abort(self, *, reset: bool = False) -> None:
+        """Close now; whoever waits on the stream gets trio.ClosedResourceError.
+
+        Args:
+            reset: let the peer see a failure instead of an end, for data whose end only the close marks.
+        """
+        if self.socket.fileno() < 0:
+            return
+        if reset:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        trio.lowlevel.notify_closing(self.socket)
+        self.socket.close()
+
+    async def aclose(self) -> None:
+        self.abort()
+        await trio.lowlevel.checkpoint()
+
+    def _translate(self, exc: BaseException) -> trio.ClosedResourceError | trio.BrokenResourceError:
+        if self.socket.fileno() < 0:
+            return trio.ClosedResourceError("this stream was closed")
+        return trio.BrokenResourceError(str(exc))

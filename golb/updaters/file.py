@@ -1,0 +1,81 @@
+"""Weights from a file, for a machine without etcd: a JSON object of the same values, keyed by function."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NoReturn
+
+import structlog
+import trio
+
+from golb.errors import WeightsError
+from golb.updaters.base import WeightUpdater
+from golb.updaters.table import Table
+from golb.weights import check_function_name
+
+if TYPE_CHECKING:
+    import os
+
+    from golb.config import Config
+    from golb.updaters.base import Publish
+
+LOG = structlog.get_logger()
+
+# A look at the file's inode costs microseconds; the kernel's own notice would need a package.
+_LOOK_EVERY_S = 0.2
+
+
+class FileWeightUpdater(WeightUpdater):
+    """Follows a file, also when it is replaced; while it is missing or unreadable, the last table stands."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        if config.weights_file is None:
+            raise ValueError("a weights file is needed")
+        self._path = trio.Path(config.weights_file)
+        self._table = Table()
+        self._revision = 0
+
+    async def run(self, publish: Publish) -> NoReturn:
+        seen: tuple[int, ...] | None = None
+        problem = ""
+        while True:
+            try:
+                state = _state(await self._path.stat())
+                if state != seen:
+                    values = _parse(await self._path.read_bytes())
+                    self._revision += 1
+                    publish(self._table.replace(self._checked(values), self._revision))
+                    LOG.info("weights read", path=str(self._path), functions=len(self._table), revision=self._revision)
+                    seen, problem = state, ""
+            except (OSError, WeightsError) as exc:
+                if str(exc) != problem:
+                    problem = str(exc)
+                    LOG.warning("weights file not taken", path=str(self._path), reason=problem)
+            await trio.sleep(_LOOK_EVERY_S)
+
+    def _checked(self, values: dict[str, object]) -> dict[str, tuple[bytes, int]]:
+        checked = {}
+        for function, value in values.items():
+            try:
+                check_function_name(function)
+            except WeightsError as exc:
+                self._table.refuse(repr(function), str(exc), self._revision)
+            else:
+                checked[function] = json.dumps(value).encode(), self._revision
+        return checked
+
+
+def _state(stat: os.stat_result) -> tuple[int, ...]:
+    """Return what differs once a file has been written to or replaced."""
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _parse(content: bytes) -> dict[str, object]:
+    try:
+        values = json.loads(content.decode())
+    except (ValueError, RecursionError) as exc:
+        raise WeightsError(f"the file is not JSON: {exc}") from None
+    if not isinstance(values, dict):
+        raise WeightsError("the file holds no object; an object of values by function is needed")
+    return values

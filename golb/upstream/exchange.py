@@ -1,0 +1,244 @@
+"""One exchange: a request to an endpoint, its answer to the client, nothing of either collected.
+
+A request whose body has arrived whole is sent and answered in the caller's own task. Only a body that is still to come
+needs a second task, and so does watching for a client that goes away, which begins when the answer takes long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import trio
+
+from golb.errors import AnswerBroken, ClientGone, UpstreamError, UpstreamTimeoutError
+from golb.headers import with_lead, without_hop_by_hop
+from golb.upstream.connection import StaleConnectionError, UpstreamConnection
+from golb.upstream.pool import Pool
+from golb.upstream.tunnel import relay_tunnel
+
+if TYPE_CHECKING:
+    from golb.asgi import Receive
+    from golb.deadlines import Deadlines, TimeoutQueue
+    from golb.forwarding import Call
+    from golb.weights import Endpoint
+
+# A client is watched once its answer has taken so long: most answers are there by then, and cost nothing for it.
+_WATCH_AFTER_S = 0.05
+# How long to wait for an endpoint's 100 before the body is sent without (RFC 9110, 10.1.1).
+_CONTINUE_TIMEOUT_S = 1.0
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+_CONTINUE_STATUS = 100
+_TUNNEL_STATUS = 101
+
+
+class Upstream:
+    """All connections to endpoints.
+
+    Args:
+        deadlines: keeps the timeouts below; all in seconds, 0 = none.
+        connect_timeout_s: for a connection to be there.
+        response_timeout_s: for an answer's head, and for each further piece of it.
+        idle_timeout_s: after which an unused connection is closed.
+        max_idle: connections kept open to one endpoint while they are not used.
+    """
+
+    def __init__(
+        self,
+        deadlines: Deadlines,
+        *,
+        connect_timeout_s: float,
+        response_timeout_s: float,
+        idle_timeout_s: float,
+        max_idle: int,
+    ) -> None:
+        self.connect_timeout_s = connect_timeout_s or float("inf")
+        self.max_idle = max_idle
+        late = UpstreamTimeoutError(f"no answer within {response_timeout_s:g} s")
+        self.answer_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(
+            response_timeout_s, lambda connection: connection.abort(late)
+        )
+        self.idle_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(
+            idle_timeout_s, lambda connection: connection.pool.forget(connection)
+        )
+        self._watch_queue = deadlines.queue(_WATCH_AFTER_S, self._start_watching)
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """House the tasks that watch clients; ready at once, ends only by cancellation."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+        raise AssertionError  # sleep_forever does not return
+
+    def open(self, endpoint: Endpoint) -> Pool:
+        """Begin to use an endpoint."""
+        return Pool(endpoint, self)
+
+    def close(self, pool: Pool) -> None:
+        """End using it; answers under way go on."""
+        pool.close()
+
+    async def forward(self, pool: Pool, call: Call) -> None:
+        """Send a request to an endpoint and pass its answer on.
+
+        Raises:
+            UpstreamError: no answer could be had, and nothing was sent to the client.
+            AnswerBroken: the answer broke off; the client must see that.
+            ClientGone: nobody is there to answer.
+        """
+        connection = pool.take() or await pool.connect()
+        try:
+            try:
+                await self._exchange(connection, call)
+            except StaleConnectionError as exc:
+                if exc.sent and (call.more_body or call.method not in _IDEMPOTENT):
+                    raise
+                connection.abort()
+                connection = await pool.connect()
+                await self._exchange(connection, call)
+        except BaseException:
+            connection.abort()
+            raise
+        pool.put(connection)
+
+    async def _exchange(self, connection: UpstreamConnection, call: Call) -> None:
+        connection.begin(head_request=call.method == "HEAD")
+        if call.more_body:
+            await self._exchange_with_upload(connection, call)
+            return
+        connection.receive = call.receive
+        self._watch_queue.start(connection)
+        try:
+            await connection.write(call.head + call.body if call.body else call.head)
+            await self._relay_answer(connection, call)
+        finally:
+            self._watch_queue.stop(connection)
+            if connection.watcher is not None:
+                await connection.watcher.stop()
+                connection.watcher = None
+
+    async def _exchange_with_upload(self, connection: UpstreamConnection, call: Call) -> None:
+        await connection.write(call.head)
+        failure: Exception | None = None
+        asked_for_body = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._upload, connection, call, asked_for_body)
+            try:
+                await self._relay_answer(connection, call, asked_for_body)
+            except Exception as exc:  # noqa: BLE001 - raised below, as itself and not in a group
+                failure = exc
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if call.more_body:
+            connection.spoil()  # the endpoint still waits for the rest
+
+    async def _upload(self, connection: UpstreamConnection, call: Call, asked_for_body: trio.Event) -> None:
+        """Send the body as it comes, then watch the client."""
+        try:
+            if call.expects_continue and not call.body:
+                with trio.move_on_after(_CONTINUE_TIMEOUT_S):
+                    await asked_for_body.wait()
+                if connection.status:
+                    return  # answered without the body
+            if call.body:
+                await connection.write(call.body)
+            while call.more_body:
+                if data := call.frame(await call.receive()):
+                    await connection.write(data)
+                    self.answer_timeouts.restart(connection)
+            await _wait_for_disconnect(call.receive)
+            connection.abort(ClientGone("the client went away before its answer was there"))
+        except ClientGone as exc:
+            connection.abort(exc)
+        except UpstreamError:
+            pass  # the endpoint reads no more: why, its answer or its failure tells the reader
+
+    async def _relay_answer(
+        self, connection: UpstreamConnection, call: Call, asked_for_body: trio.Event | None = None
+    ) -> None:
+        send = call.send
+        await connection.read_head()
+        while connection.interim or not connection.status:
+            await self._relay_interim(connection, call, asked_for_body)
+        if asked_for_body is not None:
+            asked_for_body.set()
+        headers = with_lead(call.lead, connection.headers, connection.final_hosts, connection.forwarded_for)
+        event = {"type": "http.response.start", "status": connection.status, "headers": headers}
+        if connection.status == _TUNNEL_STATUS:
+            if not connection.upgraded or "golb.tunnel" not in call.extensions:
+                raise UpstreamError("the endpoint switched to another protocol without being asked")
+            connection.spoil()
+            await send(event)
+            await relay_tunnel(connection, call.receive, send)
+            return
+        # Whether trailers come is known only at the end, but has to be announced here.
+        trailers = (
+            connection.chunked
+            and (not connection.complete or bool(connection.trailers))
+            and "http.response.trailers" in call.extensions
+        )
+        if trailers:
+            event["trailers"] = True
+        await send(event)
+        more = True
+        while more:
+            try:
+                body = await connection.read_body()
+            except UpstreamError as exc:
+                raise AnswerBroken(str(exc)) from exc
+            more = not connection.complete
+            if body or not more:
+                await send({"type": "http.response.body", "body": body, "more_body": more or trailers})
+        if trailers:
+            await send({"type": "http.response.trailers", "headers": without_hop_by_hop(connection.trailers)})
+
+    async def _relay_interim(
+        self, connection: UpstreamConnection, call: Call, asked_for_body: trio.Event | None
+    ) -> None:
+        for status, headers in connection.interim:
+            if status == _CONTINUE_STATUS:
+                # It is for golb: the client gets its own when its body is read.
+                if asked_for_body is not None:
+                    asked_for_body.set()
+            elif "golb.informational" in call.extensions:
+                event = {"type": "golb.informational", "status": status, "headers": without_hop_by_hop(headers)}
+                await call.send(event)
+        connection.interim.clear()
+        if not connection.status:
+            await connection.read_head()
+
+    def _start_watching(self, connection: UpstreamConnection) -> None:
+        if self._nursery is not None and connection.receive is not None:
+            connection.watcher = watcher = _Watcher(connection, connection.receive)
+            self._nursery.start_soon(watcher.run)
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Watcher:
+    """A task that waits for a client to go away, and then breaks off what is done for it."""
+
+    def __init__(self, connection: UpstreamConnection, receive: Receive) -> None:
+        self._connection = connection
+        self._receive = receive
+        self._scope = trio.CancelScope()
+        self._done = trio.Event()
+
+    async def run(self) -> None:
+        try:
+            with self._scope:
+                await _wait_for_disconnect(self._receive)
+                self._connection.abort(ClientGone("the client went away before its answer was there"))
+        finally:
+            self._done.set()
+
+    async def stop(self) -> None:
+        """End the task; when this returns, nobody calls `receive` any more."""
+        self._scope.cancel()
+        with trio.CancelScope(shield=True):  # the task waits for nothing but what has just been cancelled
+            await self._done.wait()

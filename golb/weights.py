@@ -1,0 +1,231 @@
+"""Weights as values: what a weight source holds, checked whole and then taken whole.
+
+Rule: a value is good or refused with a reason; there is no half-taken value and no guess at what was meant.
+The form is that of the existing writers: `{"ips": ["10.42.0.5:8080", ...], "weights": [3, ...]}`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import re
+import reprlib
+from typing import NoReturn
+
+from attrs import field, frozen
+
+from golb.errors import WeightsError
+
+DEFAULT_PORT = 80
+KEY_PREFIX = "golb/function/"
+
+# RFC 1123 labels; the underscore is no host name by the RFC, but container names carry it.
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_MAX_HOST_LENGTH = 253
+_MAX_PORT = 65535
+
+
+@frozen
+class Endpoint:
+    """Where a function runs: a host and a TCP port, spoken to by plain HTTP."""
+
+    host: str
+    """IPv4 address, IPv6 address (no brackets, compressed) or host name in lower case."""
+    port: int
+    """1 to 65535."""
+
+    @property
+    def authority(self) -> str:
+        """`host:port`, an IPv6 host in brackets: what stands in `Host` and `X-Final-Host`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.authority
+
+
+@frozen
+class Weights:
+    """The weights of one function's endpoints; empty means that the function has no endpoint now."""
+
+    by_endpoint: dict[Endpoint, int | float] = field(factory=dict)
+    """In the order of the value. Each weight is finite and >= 0, and so is their sum; no unit."""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{endpoint}={weight:g}" for endpoint, weight in self.by_endpoint.items()) or "none"
+
+
+@frozen
+class WeightUpdate:
+    """What became of one function's weights at one revision of their source."""
+
+    function: str
+    weights: Weights | None
+    """The whole new state; None: the function is gone."""
+    revision: int
+    """Of the source, growing; for etcd the mod revision of the put or delete."""
+
+
+def parse_function_name(key: bytes, zone: str) -> str:
+    """Return the function of `golb/function/<zone>/<function>`.
+
+    Raises:
+        WeightsError: the key has not exactly these four segments, or its name could not stand in a URL or a log.
+    """
+    prefix = f"{KEY_PREFIX}{zone}/".encode()
+    try:
+        name = key.removeprefix(prefix).decode()
+    except UnicodeDecodeError:
+        raise WeightsError("the key is not UTF-8") from None
+    if not key.startswith(prefix) or not name or "/" in name:
+        raise WeightsError(f"the key is not {KEY_PREFIX}{zone}/<function>, four segments")
+    check_function_name(name)
+    return name
+
+
+def check_function_name(name: str) -> None:
+    """Refuse, by a WeightsError, a name that could not stand in a URL or a log line."""
+    if not name or "/" in name or not name.isprintable():
+        raise WeightsError("a function's name is not empty and holds neither slashes nor control characters")
+
+
+def parse_weights(value: bytes | str) -> Weights:
+    """Read a value as its writers put it.
+
+    Members other than `ips` and `weights` are ignored. The weights of an endpoint that stands twice add up.
+
+    Raises:
+        WeightsError: the value is refused; the text says what is wrong and what would be right.
+    """
+    members = _load_object(value)
+    ips = _load_list(members, "ips")
+    weights = _load_list(members, "weights")
+    if len(ips) != len(weights):
+        raise WeightsError(f"{len(ips)} ips but {len(weights)} weights; each ip needs one weight")
+    by_endpoint: dict[Endpoint, int | float] = {}
+    for index, (ip, weight) in enumerate(zip(ips, weights, strict=True)):
+        try:
+            endpoint = parse_endpoint(ip)
+        except WeightsError as exc:
+            raise WeightsError(f"ips[{index}] {exc}") from None
+        by_endpoint[endpoint] = by_endpoint.get(endpoint, 0) + _check_weight(weight, index)
+    try:
+        finite = math.isfinite(float(sum(by_endpoint.values())))
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise WeightsError("the weights' sum is beyond the range of a double, about 1.8e308")
+    return Weights(by_endpoint)
+
+
+def parse_endpoint(text: object, *, default_port: int = DEFAULT_PORT) -> Endpoint:
+    """Read `ip`, `ip:port`, `[ipv6]:port`, a bare IPv6 address or a host name, each with or without `http://`.
+
+    Raises:
+        WeightsError: the text names no endpoint.
+    """
+    host, port = split_endpoint(text)
+    return Endpoint(host, default_port if port is None else port)
+
+
+def split_endpoint(text: object) -> tuple[str, int | None]:
+    """Read an endpoint as `parse_endpoint` does; the port is None where the text names none."""
+    if not isinstance(text, str):
+        raise WeightsError(f"is {_shown(text)}; an endpoint is a string such as 10.42.0.5:8080")
+    rest = text
+    if "://" in text:
+        if not text.startswith("http://"):
+            raise WeightsError(f"is {_shown(text)}; golb speaks plain http to endpoints")
+        rest = text.removeprefix("http://").removesuffix("/")
+    port: str | None
+    if rest.startswith("["):
+        host, closed, tail = rest[1:].partition("]")
+        if not closed or (tail and not tail.startswith(":")):
+            raise WeightsError(f"is {_shown(text)}; an IPv6 endpoint is written [address]:port")
+        port = tail[1:] if tail else None
+        return _parse_ipv6(host, text), _parse_port(port, text)
+    if rest.count(":") > 1:
+        return _parse_ipv6(rest, text), None
+    host, colon, tail = rest.partition(":")
+    return _parse_host(host, text), _parse_port(tail if colon else None, text)
+
+
+def _load_object(value: bytes | str) -> dict[str, object]:
+    try:
+        # json.loads would take UTF-16 and UTF-32 bytes too; the contract has UTF-8 only.
+        text = value.decode() if isinstance(value, bytes) else value
+        members = json.loads(text, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as exc:
+        raise WeightsError(f"the value is not UTF-8: byte {exc.start} cannot be decoded") from None
+    except RecursionError:
+        raise WeightsError("the value is nested too deeply") from None
+    except ValueError as exc:  # also an integer of more than 4,300 digits
+        raise WeightsError(f"the value is not JSON: {exc}") from None
+    if not isinstance(members, dict):
+        raise WeightsError(f"the value is {_kind(members)}; an object with ips and weights is needed")
+    return members
+
+
+def _load_list(members: dict[str, object], name: str) -> list[object]:
+    if name not in members:
+        raise WeightsError(f"{name} is missing; a list is needed")
+    found = members[name]
+    if not isinstance(found, list):
+        raise WeightsError(f"{name} is {_kind(found)}; a list is needed")
+    return found
+
+
+def _check_weight(weight: object, index: int) -> int | float:
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise WeightsError(f"weights[{index}] is {_shown(weight)}; a number is needed")
+    if not (weight >= 0 and (isinstance(weight, int) or math.isfinite(weight))):
+        raise WeightsError(f"weights[{index}] is {_shown(weight)}; a weight is finite and not negative")
+    return weight
+
+
+def _parse_host(host: str, text: str) -> str:
+    lowered = host.lower()
+    labels = lowered.removesuffix(".").split(".")
+    if len(host) > _MAX_HOST_LENGTH or not all(_LABEL.fullmatch(label) for label in labels):
+        raise WeightsError(f"is {_shown(text)}; that is neither an address nor a host name")
+    if labels[-1].isdigit():  # no top-level domain is a number, so this is meant as an IPv4 address
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise WeightsError(f"is {_shown(text)}; that is no valid IPv4 address") from None
+    return lowered
+
+
+def _parse_ipv6(host: str, text: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        raise WeightsError(f"is {_shown(text)}; that is no valid IPv6 address") from None
+    if address.scope_id is not None:
+        raise WeightsError(f"is {_shown(text)}; an address with a scope means another host on each node")
+    return str(address)
+
+
+def _parse_port(port: str | None, text: str) -> int | None:
+    if port is None:
+        return None
+    if not _PORT.fullmatch(port) or not 1 <= int(port) <= _MAX_PORT:
+        raise WeightsError(f"is {_shown(text)}; a port is a number from 1 to {_MAX_PORT}")
+    return int(port)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise WeightsError(f"the value holds {name}; a weight is finite")
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    return kinds[type(value)]
+
+
+def _shown(value: object) -> str:
+    """Show a value in a log line: its JSON-like form, cut short where it is long."""
+    return reprlib.repr(value)
