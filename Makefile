@@ -29,7 +29,7 @@ test: $(VENV)/.test
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy golb tests demo
+	$(BIN)/mypy golb demo tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 fmt: $(VENV)/.dev
@@ -45,7 +45,7 @@ docker:
 # make docker-release VERSION=0.1.0
 docker-release:
 	@test -n "$(VERSION)" || { echo "docker-release: say which: make docker-release VERSION=0.1.0" >&2; exit 2; }
-	docker buildx build --platform $(PLATFORMS) --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest --push .
+	docker buildx build --build-arg VERSION=$(VERSION) --platform $(PLATFORMS) --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest --push .
 
 clean:
 	rm -rf $(VENV) dist

@@ -11,6 +11,8 @@ import json
 import math
 import re
 import reprlib
+import sys
+from functools import reduce
 from typing import NoReturn
 
 from attrs import field, frozen
@@ -25,6 +27,7 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _MAX_HOST_LENGTH = 253
 _MAX_PORT = 65535
+_MAX_WEIGHT = sys.float_info.max
 
 
 @frozen
@@ -109,13 +112,9 @@ def parse_weights(value: bytes | str) -> Weights:
             endpoint = parse_endpoint(ip)
         except WeightsError as exc:
             raise WeightsError(f"ips[{index}] {exc}") from None
-        by_endpoint[endpoint] = by_endpoint.get(endpoint, 0) + _check_weight(weight, index)
-    try:
-        finite = math.isfinite(float(sum(by_endpoint.values())))
-    except OverflowError:
-        finite = False
-    if not finite:
-        raise WeightsError("the weights' sum is beyond the range of a double, about 1.8e308")
+        by_endpoint[endpoint] = _add(by_endpoint.get(endpoint, 0), _check_weight(weight, index))
+    if reduce(_add, by_endpoint.values(), 0.0) > _MAX_WEIGHT:
+        raise WeightsError(f"the weights' sum is beyond the range of a double, {_MAX_WEIGHT:.2g}")
     return Weights(by_endpoint)
 
 
@@ -179,9 +178,17 @@ def _load_list(members: dict[str, object], name: str) -> list[object]:
 def _check_weight(weight: object, index: int) -> int | float:
     if isinstance(weight, bool) or not isinstance(weight, int | float):
         raise WeightsError(f"weights[{index}] is {_shown(weight)}; a number is needed")
-    if not (weight >= 0 and (isinstance(weight, int) or math.isfinite(weight))):
+    if not 0 <= weight <= _MAX_WEIGHT:  # NaN compares as false
         raise WeightsError(f"weights[{index}] is {_shown(weight)}; a weight is finite and not negative")
     return weight
+
+
+def _add(one: float, other: float) -> float:
+    """Add, exactly where both are integers; infinite where the sum is beyond a double."""
+    try:
+        return one + other
+    except OverflowError:  # an integer that is no double, plus a double
+        return math.inf
 
 
 def _parse_host(host: str, text: str) -> str:

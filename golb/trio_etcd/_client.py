@@ -278,8 +278,9 @@ class EtcdClient(trio.abc.AsyncResource):
     async def _watch(
         self, request: Json, start_revision: int | None, *, prev_kv: bool, read_timeout_s: float | None
     ) -> AsyncGenerator[Watch]:
-        # Fragments keep a line within what a request may hold; without them the changes of a thousand revisions
-        # can come in one (server/etcdserver/api/v3rpc/watch.go, sendFragments).
+        # Fragments keep a line within what a request may hold (1.5 MiB by default); without them the changes of a
+        # thousand revisions come in one, which may be longer than is read. The price: etcd cuts them in quadratic time,
+        # which shows from some ten thousand events on (server/etcdserver/api/v3rpc/watch.go, sendFragments).
         request |= {"prev_kv": prev_kv, "progress_notify": True, "fragment": True}
         if start_revision is not None:
             if start_revision <= 0:

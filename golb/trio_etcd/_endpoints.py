@@ -23,13 +23,15 @@ def parse_endpoint(url: str) -> str:
         parsed.host.encode("idna")  # as the resolver will: it refuses labels of more than 63 characters
     except (httpx.InvalidURL, UnicodeError):
         parsed = httpx.URL()
+    netloc = parsed.netloc.decode("ascii")
     is_bare = parsed.path in ("", "/") and not (parsed.userinfo or parsed.query or parsed.fragment)
-    is_reachable = parsed.scheme in ("http", "https") and parsed.host and (parsed.port is None or parsed.port in _PORTS)
-    if not is_bare or not is_reachable:
+    # httpx percent-encodes what cannot be in a host's name.
+    is_host = bool(parsed.host) and "%" not in netloc and (parsed.port is None or parsed.port in _PORTS)
+    if parsed.scheme not in ("http", "https") or not is_host or not is_bare:
         # Who writes user:password@ into a URL does not want it in a log.
         shown = "an endpoint with user information" if "@" in url else repr(url)
         raise ValueError(f"{shown} is no URL of an etcd member; give it as http://host:port or https://host:port")
-    return f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
+    return f"{parsed.scheme}://{netloc}"
 
 
 class Endpoints:
@@ -43,10 +45,9 @@ class Endpoints:
 
     def round(self) -> Iterator[str]:
         """Yield each member once, from the current one on. Going on to the next one makes that the current one."""
-        for _ in self.urls:
-            tried = self._current
-            yield self.urls[tried]
-            self.skip(self.urls[tried])
+        for url in self.urls[self._current :] + self.urls[: self._current]:
+            yield url
+            self.skip(url)
 
     def skip(self, url: str) -> None:
         """Make the next member the current one, if `url` still is: several requests that fail at once skip it once."""

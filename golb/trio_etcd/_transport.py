@@ -12,7 +12,7 @@ import ssl
 import sys
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import httpx
 import trio
@@ -41,6 +41,21 @@ if sys.platform == "linux":
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000),
     ]
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body, in one piece. httpx's own is a generator, which a cancelled request leaves to the garbage collector."""
+
+    def __init__(self, content: bytes) -> None:
+        self._parts = [content]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._parts:
+            raise StopAsyncIteration
+        return self._parts.pop()
 
 
 class Answer:
@@ -151,8 +166,6 @@ class Transport:
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=4),
                 socket_options=_SOCKET_OPTIONS,
             ),
-            # etcd compresses nothing, and what is not unpacked cannot grow beyond MAX_ANSWER_BYTES.
-            headers={"Accept-Encoding": "identity", "Content-Type": "application/json"},
             trust_env=False,
         )
 
@@ -221,13 +234,19 @@ class Transport:
     async def _open(self, url: str, path: str, body: Json, token: str | None, read_timeout_s: float | None) -> Answer:
         if self._closed:
             raise trio.ClosedResourceError("this etcd client has been closed")
-        request = self._client.build_request(
-            "POST",
-            url + path,
-            content=encode_request(body),
-            headers={"Authorization": token} if token else None,
-            timeout=httpx.Timeout(self._request_timeout_s, connect=self._dial_timeout_s, read=read_timeout_s),
-        )
+        content = encode_request(body)
+        headers = {
+            "Host": url.partition("://")[2],
+            "Content-Length": str(len(content)),
+            "Content-Type": "application/json",
+            # etcd compresses nothing, and what is not unpacked cannot grow beyond MAX_ANSWER_BYTES.
+            "Accept-Encoding": "identity",
+        }
+        if token:
+            headers["Authorization"] = token
+        timeout = httpx.Timeout(self._request_timeout_s, connect=self._dial_timeout_s, read=read_timeout_s)
+        extensions = {"timeout": timeout.as_dict()}
+        request = httpx.Request("POST", url + path, headers=headers, stream=_Body(content), extensions=extensions)
         with _translate(url):
             response = await self._client.send(request, stream=True)
         answer = Answer(response, url)
@@ -245,9 +264,17 @@ def _translate(url: str) -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, httpx.StreamError) as exc:
-        reason = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
         sent = not isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-        raise Unavailable(f"{url}: {reason}", sent=sent) from exc
+        raise Unavailable(f"{url}: {_reason(exc)}", sent=sent) from exc
+
+
+def _reason(exc: Exception) -> str:
+    # What is wrong with a certificate, httpx and Trio leave to the errors behind theirs, which are without a text.
+    cause: BaseException | None = exc
+    while isinstance(cause, Exception) and not str(cause):
+        cause = cause.__cause__ or cause.__context__
+    name = type(exc).__name__
+    return f"{name}: {cause}" if isinstance(cause, Exception) else name
 
 
 def _joined(failures: Sequence[Unavailable]) -> Unavailable:
