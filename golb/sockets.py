@@ -76,14 +76,9 @@ class SocketStream(trio.abc.HalfCloseableStream):
             trio.ClosedResourceError: `abort` or `aclose` was called, before or meanwhile.
         """
         sock = self.socket
-        try:
-            sent = sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as exc:
-            if sock.fileno() >= 0:
-                raise NothingSentError(str(exc)) from exc
-            raise self._translate(exc) from exc
+        sent = self.send_now(data)
+        if sent == len(data):
+            return
         with memoryview(data) as view:
             while sent < view.nbytes:
                 try:
@@ -93,6 +88,17 @@ class SocketStream(trio.abc.HalfCloseableStream):
                     continue
                 except (OSError, ValueError) as exc:
                     raise self._translate(exc) from exc
+
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        """Write what fits into the socket's buffer, and return how many bytes that were; raises what `send_all` does."""
+        try:
+            return self.socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            if self.socket.fileno() >= 0:
+                raise NothingSentError(str(exc)) from exc
+            raise self._translate(exc) from exc
 
     async def wait_send_all_might_not_block(self) -> None:
         try:

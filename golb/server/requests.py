@@ -91,13 +91,15 @@ class RequestReader:
         self.requests: deque[Request] = deque()
         """Those whose heads are complete, and a refused one, which is the last."""
         self.leftover = b""
-        """Bytes behind the head of a request with `upgrade`: give them to the tunnel, or feed them again."""
+        """Bytes behind the head of a request with `upgrade`, which is the last: give them to the tunnel, or `resume`."""
         self._parser = httptools.HttpRequestParser(self)
         self._current: Request | None = None
         self._in_head = False
         self._head_bytes = 0
+        self._body_came = False
         self._ignores_head = False
         self._ended = False
+        self._awaits_resume = False
 
     @property
     def in_head(self) -> bool:
@@ -107,19 +109,29 @@ class RequestReader:
     def feed(self, data: bytes) -> None:
         """Take bytes in; never raises: what is wrong with them becomes the refusal of a request."""
         if self._ended:
+            if self._awaits_resume:
+                self.leftover += data
             return
-        continued = self._in_head
+        head = self._current if self._in_head else None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
             self._take_upgrade(data[exc.args[0] :])
         except httptools.HttpParserError as exc:
             self._take_error(exc, data)
+        request = self._current
         if self._in_head:
             # Only a head that takes several reads can be too long: one read is no longer than the limit.
-            self._head_bytes = self._head_bytes + len(data) if continued else self._size_so_far()
+            self._head_bytes = self._head_bytes + len(data) if request is head else self._size_so_far()
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse_long_head()
+        elif request is not None and not request.complete:
+            # Between and behind the chunks of a body, their extensions and the trailers are as good as a head.
+            self._head_bytes = 0 if self._body_came else self._head_bytes + len(data)
+            self._body_came = False
+            if self._head_bytes > MAX_HEAD_BYTES and request.refusal is None:
+                self._ended = True
+                request.refusal = Refusal(431, f"the trailers are longer than {MAX_HEAD_BYTES} bytes")
 
     @property
     def body_bytes_left(self) -> int | None:
@@ -135,6 +147,7 @@ class RequestReader:
     def resume(self) -> None:
         """Go on in HTTP behind a request with `upgrade` that was not granted."""
         rest, self.leftover = self.leftover, b""
+        self._ended = self._awaits_resume = False
         if rest:
             self.feed(rest)
 
@@ -152,6 +165,9 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         if self._ignores_head:
+            return
+        if self._ended:  # behind a refused request
+            self._current = None
             return
         self._current = Request()
         self._in_head = True
@@ -185,6 +201,9 @@ class RequestReader:
                 request.refusal = Refusal(505, f"HTTP/{version} is not served here; HTTP/1.1 and HTTP/1.0 are")
         request.upgrade = parser.should_upgrade() and not request.http_1_0  # RFC 9110, 7.8: ignore it in HTTP/1.0
         _check(request)
+        if self._head_bytes and request.refusal is None and self._size_so_far() > MAX_HEAD_BYTES:
+            request.refusal = _HEAD_TOO_LONG
+        self._head_bytes = 0
         self.requests.append(request)
 
     def on_body(self, data: bytes) -> None:
@@ -192,6 +211,7 @@ class RequestReader:
         if request is not None:
             request.body.append(data)
             request.arrived += len(data)
+            self._body_came = True
 
     def on_message_complete(self) -> None:
         request = self._current
@@ -218,15 +238,18 @@ class RequestReader:
             self.feed(rest)
         elif request.upgrade:
             self.leftover = rest
+            self._ended = self._awaits_resume = True
         elif rest:
             self.feed(rest)
 
     def _take_error(self, exc: httptools.HttpParserError, data: bytes) -> None:
+        if self._ended:
+            return
         self._ended = True
         request = self._current
         if request is not None and not request.complete and not self._in_head:
             # In a body: it will never be whole.
-            request.refusal = Refusal(400, f"the body is malformed: {exc}")
+            request.refusal = request.refusal or Refusal(400, f"the body is malformed: {exc}")
             return
         if request is not None and request.complete and not request.keep_alive:
             return  # whatever comes behind the last request of a connection is nothing to answer
@@ -242,7 +265,7 @@ class RequestReader:
         if request is not None and not request.headers and len(request.target) > MAX_TARGET_BYTES:
             self._refuse(_TARGET_TOO_LONG)
         else:
-            self._refuse(Refusal(431, f"the head is longer than {MAX_HEAD_BYTES} bytes"))
+            self._refuse(_HEAD_TOO_LONG)
 
     def _refuse(self, refusal: Refusal) -> None:
         self._ended = True
@@ -259,6 +282,7 @@ class RequestReader:
         return len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
 
 
+_HEAD_TOO_LONG = Refusal(431, f"the head is longer than {MAX_HEAD_BYTES} bytes")
 _TARGET_TOO_LONG = Refusal(414, f"the request target is longer than {MAX_TARGET_BYTES} bytes")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from golb.errors import ClientGone
-from golb.headers import trailer_section
+from golb.headers import frame_chunk, trailer_section
 from golb.server.responses import Framing, interim_head, response_head
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ class ResponseWriter:
     __slots__ = (
         "_bytes_left",
         "_framing",
-        "_head",
         "_is_draining",
         "_request",
+        "_send_now",
         "_stalls",
+        "_start",
         "_stream",
         "_trailers_follow",
         "ended",
@@ -58,14 +59,16 @@ class ResponseWriter:
         on_stall: Callable[[], None],
     ) -> None:
         self._stream = stream
+        # A stream that can tells how much it takes without waiting: nearly always all.
+        self._send_now: Callable[[bytes], int] | None = getattr(stream, "send_now", None)
         self._stalls = stalls
-        self.on_stall = on_stall
         self._is_draining = is_draining
+        self.on_stall = on_stall
 
     def begin(self, request: Request) -> None:
         """Make ready for the response to `request`."""
         self._request = request
-        self._head = b""
+        self._start: bytes | None = None  # the head, which waits for the first piece of the body
         self._framing = Framing.NONE
         self._bytes_left = -1
         self._trailers_follow = False
@@ -94,17 +97,29 @@ class ResponseWriter:
         if kind == "http.response.body":
             if not self.started or self.ended:
                 raise RuntimeError("a response's body comes between its start and its end")
-            data = self._frame(event.get("body", b""), more=event.get("more_body", False))
+            more = event.get("more_body", False)
+            data = self._frame(event.get("body", b""), more=more)
+            if self._start is not None:
+                start, self._start = self._start, None
+                data = start + data
             if data:
                 await self._write(data)
-            if self.tunnel and not event.get("more_body", False):
+            if self.tunnel and not more:
                 await self._end_tunnel()
         elif kind == "http.response.start":
             if self.started:
                 raise RuntimeError("a request has one response")
-            await self._start(event)
-        elif kind == "http.response.trailers":
-            if not self._trailers_follow:
+            self.started = True
+            if event["status"] == SWITCHING_PROTOCOLS:
+                await self._switch_protocols(event)
+            else:
+                self._start = self._head(event)
+        else:
+            await self._send_other(kind, event)
+
+    async def _send_other(self, kind: str, event: dict[str, Any]) -> None:
+        if kind == "http.response.trailers":
+            if not self._trailers_follow or self.ended:
                 raise RuntimeError("trailers come last, where the response's start has announced them")
             self.ended = True
             if self._framing is Framing.CHUNKED:
@@ -121,25 +136,24 @@ class ResponseWriter:
         """Tell a client that waits for it to send its body."""
         await self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    async def _start(self, event: dict[str, Any]) -> None:
+    async def _switch_protocols(self, event: dict[str, Any]) -> None:
+        if not self._request.upgrade:
+            raise RuntimeError("the client has not asked to switch protocols")
+        self.tunnel = True
+        self.keep_alive = False
+        await self._write(interim_head(SWITCHING_PROTOCOLS, event["headers"]))
+
+    def _head(self, event: dict[str, Any]) -> bytes:
+        """Return the head of a response, and take note of what it promises."""
         request = self._request
-        status = event["status"]
-        self.started = True
-        if status == SWITCHING_PROTOCOLS:
-            if not request.upgrade:
-                raise RuntimeError("the client has not asked to switch protocols")
-            self.tunnel = True
-            self.keep_alive = False
-            await self._write(interim_head(status, event["headers"]))
-            return
         self.keep_alive = (
             request.keep_alive
             and not self._is_draining()
             # A client that was not told to continue may or may not send its body: nothing behind it could be trusted.
-            and not (request.expects_continue and not request.complete)
+            and (not request.expects_continue or request.complete)
         )
-        self._head, self._framing, self._bytes_left = response_head(
-            status,
+        head, self._framing, self._bytes_left = response_head(
+            event["status"],
             event.get("headers", []),
             head_request=request.method == b"HEAD",
             http_1_0=request.http_1_0,
@@ -148,35 +162,35 @@ class ResponseWriter:
         if self._framing is Framing.CLOSE:
             self.keep_alive = False
         self._trailers_follow = event.get("trailers", False)
+        return head
 
     def _frame(self, body: bytes, *, more: bool) -> bytes:
-        """Return the next bytes to write for a piece of the body."""
-        head, self._head = self._head, b""
+        """Return the bytes that carry a piece of the body."""
         framing = self._framing
         if framing is Framing.LENGTH:
             self._bytes_left -= len(body)
             if self._bytes_left < 0 or (self._bytes_left > 0 and not more):
                 raise RuntimeError("the body has not the length that the response's head says")
             self.ended = not more
-            return head + body if head else body
-        if framing is Framing.CHUNKED:
-            self.ended = not (more or self._trailers_follow)
-            last = b"0\r\n\r\n" if self.ended else b""
-            return b"%b%x\r\n%b\r\n%b" % (head, len(body), body, last) if body else head + last
+            return body
         self.ended = not (more or self._trailers_follow)
+        if framing is Framing.CHUNKED:
+            return frame_chunk(body, [] if self.ended else None)
         if self.tunnel or framing is Framing.CLOSE:
-            return head + body
-        return head  # a response to HEAD, 204, 304: whatever body the application sends has no place
+            return body
+        return b""  # to HEAD, or 204 or 304: whatever body the application sends has no place
 
     async def _write(self, data: bytes) -> None:
-        stalls = self._stalls
-        stalls.start(self)
         try:
-            await self._stream.send_all(data)
+            sent = self._send_now(data) if self._send_now is not None else 0
+            if sent < len(data):
+                self._stalls.start(self)
+                try:
+                    await self._stream.send_all(data[sent:])
+                finally:
+                    self._stalls.stop(self)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise ClientGone(str(exc)) from exc
-        finally:
-            stalls.stop(self)
 
     async def _end_tunnel(self) -> None:
         try:

@@ -88,7 +88,7 @@ class Answer:
             parts.append(part)
             length_bytes += len(part)
             if length_bytes > MAX_ANSWER_BYTES:
-                raise MalformedAnswer(f"{self.url}: an answer of more than {MAX_ANSWER_BYTES} bytes")
+                raise MalformedAnswer(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
         return b"".join(parts)
 
     async def aclose(self) -> None:
@@ -180,11 +180,9 @@ class Transport:
         failures: list[Unavailable] = []
         for url in self._endpoints.round():
             try:
-                answer = await self._open(url, path, body, token, self._request_timeout_s)
-                try:
-                    return decode_answer(await answer.receive_all())
-                finally:
-                    await answer.aclose()
+                return await self._post_to(url, path, body, token)
+            except MalformedAnswer as exc:
+                raise MalformedAnswer(f"{url}: {exc}") from exc
             except Unavailable as exc:
                 failures.append(exc)
                 if exc.sent and not repeatable:
@@ -207,6 +205,8 @@ class Transport:
             try:
                 with trio.move_on_after(open_timeout_s):
                     return await self._open_lines(url, path, body, token, read_timeout_s)
+            except MalformedAnswer as exc:
+                raise MalformedAnswer(f"{url}: {exc}") from exc
             except Unavailable as exc:
                 failures.append(exc)
             else:
@@ -218,6 +218,13 @@ class Transport:
         self._closed = True
         with trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True):
             await self._client.aclose()
+
+    async def _post_to(self, url: str, path: str, body: Json, token: str | None) -> Json:
+        answer = await self._open(url, path, body, token, self._request_timeout_s)
+        try:
+            return decode_answer(await answer.receive_all())
+        finally:
+            await answer.aclose()
 
     async def _open_lines(
         self, url: str, path: str, body: Json, token: str | None, read_timeout_s: float | None

@@ -17,9 +17,10 @@ from golb.upstream.pool import Pool
 from golb.upstream.tunnel import relay_tunnel
 
 if TYPE_CHECKING:
-    from golb.asgi import Receive
+    from golb.asgi import Receive, Send
     from golb.deadlines import Deadlines, TimeoutQueue
     from golb.forwarding import Call
+    from golb.upstream.answers import Answer
     from golb.weights import Endpoint
 
 # A client is watched once its answer has taken so long: most answers are there by then, and cost nothing for it.
@@ -88,30 +89,27 @@ class Upstream:
             ClientGone: nobody is there to answer.
         """
         connection = pool.take() or await pool.connect()
+        exchange = self._exchange_with_upload if call.more_body else self._exchange
         try:
             try:
-                await self._exchange(connection, call)
+                await exchange(connection, call)
             except StaleConnectionError as exc:
                 if exc.sent and (call.more_body or call.method not in _IDEMPOTENT):
                     raise
                 connection.abort()
                 connection = await pool.connect()
-                await self._exchange(connection, call)
+                await exchange(connection, call)
         except BaseException:
             connection.abort()
             raise
         pool.put(connection)
 
     async def _exchange(self, connection: UpstreamConnection, call: Call) -> None:
-        connection.begin(head_request=call.method == "HEAD")
-        if call.more_body:
-            await self._exchange_with_upload(connection, call)
-            return
-        connection.receive = call.receive
+        connection.begin(call.receive, head_request=call.method == "HEAD")
         self._watch_queue.start(connection)
         try:
             await connection.write(call.head + call.body if call.body else call.head)
-            await self._relay_answer(connection, call)
+            await self._relay_answer(connection, call, None)
         finally:
             self._watch_queue.stop(connection)
             if connection.watcher is not None:
@@ -119,6 +117,8 @@ class Upstream:
                 connection.watcher = None
 
     async def _exchange_with_upload(self, connection: UpstreamConnection, call: Call) -> None:
+        connection.begin(call.receive, head_request=call.method == "HEAD")
+        connection.watch()
         await connection.write(call.head)
         failure: Exception | None = None
         asked_for_body = trio.Event()
@@ -140,7 +140,7 @@ class Upstream:
             if call.expects_continue and not call.body:
                 with trio.move_on_after(_CONTINUE_TIMEOUT_S):
                     await asked_for_body.wait()
-                if connection.status:
+                if connection.answer.status:
                     return  # answered without the body
             if call.body:
                 await connection.write(call.body)
@@ -156,18 +156,22 @@ class Upstream:
             pass  # the endpoint reads no more: why, its answer or its failure tells the reader
 
     async def _relay_answer(
-        self, connection: UpstreamConnection, call: Call, asked_for_body: trio.Event | None = None
+        self, connection: UpstreamConnection, call: Call, asked_for_body: trio.Event | None
     ) -> None:
         send = call.send
-        await connection.read_head()
-        while connection.interim or not connection.status:
-            await self._relay_interim(connection, call, asked_for_body)
+        answer = await connection.read_head()
+        while answer.interim:
+            await self._relay_interim(answer, call, asked_for_body)
+            await connection.read_head()
         if asked_for_body is not None:
             asked_for_body.set()
-        headers = with_lead(call.lead, connection.headers, connection.final_hosts, connection.forwarded_for)
-        event = {"type": "http.response.start", "status": connection.status, "headers": headers}
-        if connection.status == _TUNNEL_STATUS:
-            if not connection.upgraded or "golb.tunnel" not in call.extensions:
+        event = {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": with_lead(call.lead, answer.headers, answer.final_hosts, answer.forwarded_for),
+        }
+        if answer.status == _TUNNEL_STATUS:
+            if not answer.upgraded or "golb.tunnel" not in call.extensions:
                 raise UpstreamError("the endpoint switched to another protocol without being asked")
             connection.spoil()
             await send(event)
@@ -175,29 +179,31 @@ class Upstream:
             return
         # Whether trailers come is known only at the end, but has to be announced here.
         trailers = (
-            connection.chunked
-            and (not connection.complete or bool(connection.trailers))
+            answer.chunked
+            and (not answer.complete or bool(answer.trailers))
             and "http.response.trailers" in call.extensions
         )
         if trailers:
             event["trailers"] = True
         await send(event)
-        more = True
-        while more:
+        last = answer.take_body() if answer.complete else await self._relay_body(connection, answer, send)
+        await send({"type": "http.response.body", "body": last, "more_body": trailers})
+        if trailers:
+            await send({"type": "http.response.trailers", "headers": without_hop_by_hop(answer.trailers)})
+
+    async def _relay_body(self, connection: UpstreamConnection, answer: Answer, send: Send) -> bytes:
+        """Pass the body on as it comes; return its last piece, which is for the caller to pass on."""
+        while True:
             try:
                 body = await connection.read_body()
             except UpstreamError as exc:
                 raise AnswerBroken(str(exc)) from exc
-            more = not connection.complete
-            if body or not more:
-                await send({"type": "http.response.body", "body": body, "more_body": more or trailers})
-        if trailers:
-            await send({"type": "http.response.trailers", "headers": without_hop_by_hop(connection.trailers)})
+            if answer.complete:
+                return body
+            await send({"type": "http.response.body", "body": body, "more_body": True})
 
-    async def _relay_interim(
-        self, connection: UpstreamConnection, call: Call, asked_for_body: trio.Event | None
-    ) -> None:
-        for status, headers in connection.interim:
+    async def _relay_interim(self, answer: Answer, call: Call, asked_for_body: trio.Event | None) -> None:
+        for status, headers in answer.interim:
             if status == _CONTINUE_STATUS:
                 # It is for golb: the client gets its own when its body is read.
                 if asked_for_body is not None:
@@ -205,11 +211,10 @@ class Upstream:
             elif "golb.informational" in call.extensions:
                 event = {"type": "golb.informational", "status": status, "headers": without_hop_by_hop(headers)}
                 await call.send(event)
-        connection.interim.clear()
-        if not connection.status:
-            await connection.read_head()
+        answer.interim.clear()
 
     def _start_watching(self, connection: UpstreamConnection) -> None:
+        connection.watch()
         if self._nursery is not None and connection.receive is not None:
             connection.watcher = watcher = _Watcher(connection, connection.receive)
             self._nursery.start_soon(watcher.run)

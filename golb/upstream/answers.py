@@ -1,0 +1,205 @@
+"""Answers out of bytes: what an endpoint may send, and what of it goes on to the client. No I/O.
+
+httptools (llhttp, strict) refuses what is malformed; what it lets through but a proxy must not pass on is refused here.
+A parser lives as long as its connection, since making one costs as much as parsing an answer. A body of known length
+passes it by.
+"""
+
+from __future__ import annotations
+
+import httptools
+
+from golb.errors import UpstreamError
+from golb.headers import HOP_BY_HOP, X_FINAL_HOST, X_FORWARDED_FOR, Headers, NameCache, connection_options, droppable
+
+MAX_HEAD_BYTES = 65536
+MAX_HEADERS = 200
+
+# Answers that end with their head (RFC 9112, 6.3).
+_BODILESS = frozenset({204, 304})
+_SWITCHING_PROTOCOLS = 101
+
+# Headers that need more than being passed on, by their name in lower case.
+_SPECIAL = HOP_BY_HOP | {b"content-length", X_FINAL_HOST, X_FORWARDED_FOR}
+_PLAIN_NAMES = NameCache(lambda name: None if name.lower() in _SPECIAL else name.lower())
+# What nearly every `Connection` says: nothing that names a header.
+_USUAL_CONNECTIONS: tuple[list[bytes], ...] = ([], [b"keep-alive"], [b"close"], [b"Keep-Alive"], [b"Close"])
+
+
+class Answer:
+    """One answer, as far as it has come. The defaults stand in the class: to make one costs next to nothing."""
+
+    status = 0
+    """Of the final answer, once its head has come; 101 included."""
+    chunked = False
+    """It comes in chunks, so trailers may follow."""
+    upgraded = False
+    """It is a proper 101."""
+    until_close = False
+    """It ends with the connection."""
+    bytes_left: int | None = None
+    """Of the body, that have not come, if its length is known."""
+    complete = False
+    """All of it has come."""
+    leftover = b""
+    """Behind the head of a 101: the first bytes of the other protocol."""
+
+    def __init__(self, *, head_request: bool) -> None:
+        self.head_request = head_request
+        self.headers: Headers = []
+        """As they may go on, names in lower case; `content-length` among them."""
+        self.special: Headers = []
+        """Those that need a closer look, until the head is complete."""
+        self.body: list[bytes] = []
+        """What has come of the body and has not been taken."""
+        self.interim: list[tuple[int, Headers]] = []
+        """1xx answers that have come before it and have not been taken; never 101."""
+        self.final_hosts: Headers = []
+        """Its X-Final-Host lines, if another load balancer has answered."""
+        self.forwarded_for: Headers = []
+        """Its X-Forwarded-For lines, likewise."""
+        self.trailers: Headers = []
+
+    def take_body(self) -> bytes:
+        """Return what has come of the body."""
+        body = self.body
+        if len(body) == 1:
+            return body.pop()
+        self.body = []
+        return b"".join(body)
+
+
+class AnswerReader:
+    """Turns the bytes of one connection into answers, one for each `begin`."""
+
+    def __init__(self) -> None:
+        self.answer = Answer(head_request=False)
+        self.reusable = True
+        """The connection may carry another request after this answer."""
+        self._parser = httptools.HttpResponseParser(self)
+        self._parser_is_lost = False
+        self._head_bytes = 0
+
+    def begin(self, *, head_request: bool) -> Answer:
+        """Make ready for the answer to a new request."""
+        if self._parser_is_lost:
+            self._parser = httptools.HttpResponseParser(self)
+            self._parser_is_lost = False
+        self._head_bytes = 0
+        self.answer = answer = Answer(head_request=head_request)
+        return answer
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes in.
+
+        Raises:
+            UpstreamError: they are no answer, or none that may be passed on.
+        """
+        answer = self.answer
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:
+            answer.leftover = data[exc.args[0] :]
+        except httptools.HttpParserError as exc:
+            self.reusable = False
+            if isinstance(exc.__context__, UpstreamError):
+                raise exc.__context__ from None
+            if not answer.complete:
+                raise UpstreamError(f"the answer is malformed: {exc}") from exc
+        if not answer.status:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                raise UpstreamError(f"the answer's head is longer than {MAX_HEAD_BYTES} bytes")
+
+    def take_body(self, data: bytes) -> None:
+        """Take bytes of a body that needs no parsing: at most `bytes_left` of the answer, or any `until_close`."""
+        answer = self.answer
+        answer.body.append(data)
+        if answer.bytes_left is not None:
+            answer.bytes_left -= len(data)
+            answer.complete = answer.bytes_left == 0
+        self._parser_is_lost = True  # it waits for what has passed it by
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        if self.answer.complete:  # the first byte of an answer that nobody asked for
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        answer = self.answer
+        if answer.status:
+            if not answer.complete:
+                answer.trailers.append((name.lower(), value))
+            return
+        lowered = _PLAIN_NAMES[name]
+        if lowered is None:
+            answer.special.append((name.lower(), value))
+        else:
+            answer.headers.append((lowered, value))
+
+    def on_headers_complete(self) -> None:
+        answer = self.answer
+        if answer.complete:
+            return
+        parser = self._parser
+        status = parser.get_status_code()
+        if status < 200 and status != _SWITCHING_PROTOCOLS:
+            if status < 100:
+                raise UpstreamError(f"the answer's status is {status:03}")
+            answer.interim.append((status, answer.headers))
+            answer.headers, answer.special = [], []
+            return
+        self._read_special(answer, status, parser.get_http_version())
+        self.reusable = parser.should_keep_alive()
+        answer.upgraded = status == _SWITCHING_PROTOCOLS and parser.should_upgrade()
+        answer.status = status
+
+    def on_body(self, data: bytes) -> None:
+        answer = self.answer
+        if answer.complete:
+            self.reusable = False  # bytes that belong to no answer
+            return
+        answer.body.append(data)
+        if answer.bytes_left is not None:
+            answer.bytes_left -= len(data)
+
+    def on_message_complete(self) -> None:
+        if self.answer.status:
+            self.answer.complete = True
+
+    def _read_special(self, answer: Answer, status: int, version: str) -> None:
+        """Take from the head what tells how the body is framed, and what must not go on as it is."""
+        if version not in ("1.1", "1.0"):
+            raise UpstreamError(f"the answer is HTTP/{version}")
+        headers = answer.headers
+        if len(headers) + len(answer.special) > MAX_HEADERS:
+            raise UpstreamError(f"the answer has more than {MAX_HEADERS} headers")
+        length: int | None = None
+        connection: list[bytes] = []
+        for name, value in answer.special:
+            if name == b"content-length":
+                length = int(value)
+                headers.append((name, value))
+            elif name == b"connection":
+                connection.append(value)
+            elif name == b"transfer-encoding":
+                answer.chunked = True
+                if value.strip(b" \t").lower() != b"chunked" or version == "1.0":
+                    raise UpstreamError("the answer's Transfer-Encoding is not chunked")
+            elif name == X_FINAL_HOST:
+                answer.final_hosts.append((name, value))
+            elif name == X_FORWARDED_FOR:
+                answer.forwarded_for.append((name, value))
+            elif name == b"upgrade" and status == _SWITCHING_PROTOCOLS:
+                headers.append((name, value))
+        if connection not in _USUAL_CONNECTIONS:
+            dropped = droppable(connection_options(connection))
+            answer.headers = [(name, value) for name, value in headers if name not in dropped]
+        if answer.head_request:
+            answer.complete = True
+            # The parser cannot know that no body follows, and would wait for it.
+            self._parser_is_lost = True
+        elif not answer.chunked and status not in _BODILESS and status != _SWITCHING_PROTOCOLS:
+            answer.bytes_left = length
+            answer.until_close = length is None
