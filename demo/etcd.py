@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Self
 from demo.errors import PartFailed, log_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 30.0
@@ -99,10 +99,15 @@ class EtcdProcess:
         log: Path | None = None,
         extra_args: Sequence[str] = (),
     ) -> None:
-        temporary = Path(tempfile.mkdtemp(prefix="etcd-"))
-        self._remove = weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
-        self._data_dir = data_dir or temporary / "data"
-        self.log = log or temporary / "etcd.log"
+        self._remove: Callable[[], object] | None = None
+        if data_dir is None or log is None:
+            temporary = Path(tempfile.mkdtemp(prefix="etcd-"))
+            # Runs on leaving, when this object is gone, or at exit, whatever comes first.
+            self._remove = weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
+            data_dir = data_dir or temporary / "data"
+            log = log or temporary / "etcd.log"
+        self._data_dir = data_dir
+        self.log = log
         self._extra_args = tuple(extra_args)
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,7 +118,8 @@ class EtcdProcess:
 
     def __exit__(self, *_exc: object) -> None:
         self.stop()
-        self._remove()
+        if self._remove is not None:
+            self._remove()
 
     @property
     def port(self) -> int:

@@ -11,7 +11,8 @@ one weight of 100 beside a hundred of 1.
 
 Releases may be delayed by any fractions of a pick whose sum is below one: the picks that must fall into the steps
 s to t number at most the sum of (t - s + 1)*w/W plus these fractions, less than t - s + 2, hence at most t - s + 1.
-A delay of phase*w/W, with one random phase in [0, 1) for each schedule, moves the whole cycle and keeps the law.
+A delay of phase*w/W, with one random phase in [0, 1) for each schedule, moves the whole cycle and keeps the law. So
+does a first pick at random: the picks that are due by step t number t only if every endpoint is due, the first one too.
 
 An update keeps what each endpoint is owed: releases and deadlines start from there. Where the endpoints that are owed
 something are owed a pick or more in all, their deadlines could not all be met; then all deadlines move later by the
@@ -50,8 +51,10 @@ class _Slot(Generic[T]):
     """One endpoint with a positive weight."""
 
     item: T
-    tie: float
-    """Random and constant: decides between equal deadlines, differently in each process."""
+    order: float
+    """Random and constant: decides between equals, differently in each process."""
+    tie: float = 0.0
+    """The lowest goes first of equal deadlines: the heaviest, so that what is rare stands alone, then by `order`."""
     weight: int = 0
     """Scaled so that all weights are integers."""
     picks: int = 0
@@ -62,12 +65,19 @@ class _Slot(Generic[T]):
     """What of `owed` the deadlines take into account, in units."""
     release_offset: int = 0
     """The same for the releases, less the phase, in units."""
+    divisor: int = 1
+    """The weight in units; what follows is in steps times this."""
+    release: int = 0
+    """Of the next pick: it may come behind this."""
+    deadline: int = 0
+    """Of the next pick: it must come before this has passed."""
 
-    def next_release(self, total: int) -> int:
-        return (self.picks * _UNIT - self.release_offset) * total // (self.weight * _UNIT) + 1
-
-    def next_deadline(self, total: int) -> int:
-        return -(((self.picks + 1) * _UNIT - self.deadline_offset) * -total // (self.weight * _UNIT))
+    def begin(self, total: int) -> None:
+        self.picks = 0
+        self.tie = self.order / 1024 - self.weight / total
+        self.divisor = self.weight * _UNIT
+        self.release = -self.release_offset * total
+        self.deadline = (_UNIT - self.deadline_offset) * total
 
 
 class Schedule(Generic[T]):
@@ -83,7 +93,9 @@ class Schedule(Generic[T]):
         self._weights: Mapping[T, int | float] = {}
         self._slots: dict[T, _Slot[T]] = {}
         self._total = 1
+        self._period = _UNIT  # between two picks of one item, in steps times its divisor
         self._step = 0
+        self._is_new = True
         self._ready: list[tuple[int, float, _Slot[T]]] = []
         self._waiting: list[tuple[int, float, _Slot[T]]] = []
         self.update(weights)
@@ -104,15 +116,18 @@ class Schedule(Generic[T]):
             NoEndpoint: every weight is 0, or there is none; answer 503.
         """
         self._step = step = self._step + 1
+        self._is_new = False
         ready, waiting = self._ready, self._waiting
         while waiting and (waiting[0][0] <= step or not ready):
             _, tie, slot = heappop(waiting)
-            heappush(ready, (slot.next_deadline(self._total), tie, slot))
+            heappush(ready, (-(-slot.deadline // slot.divisor), tie, slot))
         if not ready:
             raise NoEndpoint
         _, tie, slot = heappop(ready)
         slot.picks += 1
-        heappush(waiting, (slot.next_release(self._total), tie, slot))
+        slot.release += self._period
+        slot.deadline += self._period
+        heappush(waiting, (slot.release // slot.divisor + 1, tie, slot))
         return slot.item
 
     def update(self, weights: Mapping[T, int | float]) -> None:
@@ -135,11 +150,18 @@ class Schedule(Generic[T]):
         self._total = total = sum(scaled) or 1
         for slot, weight in zip(self._slots.values(), scaled, strict=True):
             slot.weight = weight
-            slot.picks = 0
             slot.owed = owed.get(slot.item, 0)
         self._settle()
+        self._period = total * _UNIT
+        for slot in self._slots.values():
+            slot.begin(total)
+        slots = list(self._slots.values())
         self._ready = []
-        self._waiting = [(slot.next_release(total), slot.tie, slot) for slot in self._slots.values()]
+        if self._is_new and slots:
+            first = self._random.choices(slots, [slot.weight / total for slot in slots])[0]
+            slots.remove(first)
+            self._ready.append((0, first.tie, first))
+        self._waiting = [(slot.release // slot.divisor + 1, slot.tie, slot) for slot in slots]
         heapify(self._waiting)
 
     def _owed(self, slot: _Slot[T]) -> int:

@@ -7,6 +7,7 @@ into the socket's buffer, so it just writes. Every read still yields to other ta
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -43,13 +44,14 @@ class SocketStream(trio.abc.HalfCloseableStream):
         sock: connected; made non-blocking, and owned by the stream from here on.
     """
 
-    __slots__ = ("socket",)
+    __slots__ = ("_poll", "socket")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         # Each write is a whole message or a large piece of one: waiting for more of it (Nagle) only adds delay.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = sock
+        self._poll: select.poll | None = None
 
     async def receive_some(self, max_bytes: int | None = RECEIVE_BYTES) -> bytes:
         """Return at least one byte, or none at the end of the stream.
@@ -120,13 +122,10 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     def has_input(self) -> bool:
         """Tell whether a read would not wait: bytes are there, the end, or an error."""
-        try:
-            self.socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.socket, select.POLLIN)
+        return bool(self._poll.poll(0))
 
     def abort(self, *, reset: bool = False) -> None:
         """Close now; whoever waits on the stream gets trio.ClosedResourceError.
