@@ -54,7 +54,7 @@ class _Slot(Generic[T]):
     order: float
     """Random and constant: decides between equals, differently in each process."""
     tie: float = 0.0
-    """The lowest goes first of equal deadlines: the heaviest, so that what is rare stands alone, then by `order`."""
+    """The lowest goes first of equal deadlines: what is rare breaks up the runs of what is not; else by `order`."""
     weight: int = 0
     """Scaled so that all weights are integers."""
     picks: int = 0
@@ -74,7 +74,7 @@ class _Slot(Generic[T]):
 
     def begin(self, total: int) -> None:
         self.picks = 0
-        self.tie = self.order / 1024 - self.weight / total
+        self.tie = self.order / 4 + self.weight / total
         self.divisor = self.weight * _UNIT
         self.release = -self.release_offset * total
         self.deadline = (_UNIT - self.deadline_offset) * total
