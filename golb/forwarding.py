@@ -30,14 +30,18 @@ if TYPE_CHECKING:
     from golb.asgi import Event, Receive, Send
     from golb.headers import Headers
 
-_SPECIAL = HOP_BY_HOP | {b"host", b"content-length", b"expect", X_FINAL_HOST, X_FORWARDED_FOR}
+_SPECIAL = HOP_BY_HOP | {b"content-length", b"expect", X_FORWARDED_FOR}
+_REPLACED = frozenset({b"host", X_FINAL_HOST})
 
 
-def _plain_line_start(name: bytes) -> bytes | None:
+def _line_start(name: bytes) -> bytes | None:
+    """Return `Name: ` for what goes on as it is, nothing for what golb replaces, None for what needs a closer look."""
+    if name in _REPLACED:
+        return b""
     return None if name in _SPECIAL or name.startswith(MARK_PREFIX) else LINE_STARTS[name]
 
 
-_PLAIN_LINE_STARTS = NameCache(_plain_line_start)
+_LINE_STARTS = NameCache(_line_start)
 
 
 class RequestHeaders:
@@ -80,12 +84,13 @@ class RequestHeaders:
         lines = self.lines
         special: Headers = []
         for name, value in headers:
-            start = _PLAIN_LINE_STARTS[name]
-            if start is not None:
+            start = _LINE_STARTS[name]
+            if start:
                 lines += (start, value, b"\r\n")
-            else:
+            elif start is None:
                 special.append((name, value))
-        self._read_special(special, headers, own_mark)
+        if special:
+            self._read_special(special, headers, own_mark)
 
     def _read_special(self, special: Headers, headers: Headers, own_mark: bytes) -> None:
         added: list[bytes] = []
@@ -119,11 +124,10 @@ class RequestHeaders:
                 self.upgrade = b""
             dropped = droppable(options)
             if dropped:
-                kept = [(name, value) for name, value in headers if name not in dropped]
                 self.lines = [
                     part
-                    for name, value in kept
-                    if (start := _PLAIN_LINE_STARTS[name]) is not None
+                    for name, value in headers
+                    if name not in dropped and (start := _LINE_STARTS[name])
                     for part in (start, value, b"\r\n")
                 ]
         self.lines += added

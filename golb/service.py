@@ -12,6 +12,7 @@ from golb import __version__
 from golb.deadlines import Deadlines
 from golb.handlers import Handler, HandlerContext
 from golb.plugins import HANDLERS, WEIGHT_UPDATERS, load_plugin
+from golb.poller import Poller
 from golb.server import Server
 from golb.updaters import Broadcaster, WeightUpdater
 from golb.upstream import Upstream
@@ -39,8 +40,10 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[None] = trio.TAS
         ListenError: the socket cannot be opened.
         ConfigError: a plugin or a TLS file is not what it should be.
     """
+    poller = Poller()
     deadlines = Deadlines()
     upstream = Upstream(
+        poller,
         deadlines,
         connect_timeout_s=config.connect_timeout,
         response_timeout_s=config.response_timeout,
@@ -50,11 +53,12 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[None] = trio.TAS
     handler = load_plugin(HANDLERS, config.handler_type, Handler)(HandlerContext(config, upstream))
     updater = load_plugin(WEIGHT_UPDATERS, config.weight_updater, WeightUpdater)(config)
     broadcaster = Broadcaster()
-    server = Server(config, handler, deadlines)
+    server = Server(config, handler, poller, deadlines)
     sockets = server.open_sockets()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signals, signals, server, nursery.cancel_scope)
+            await nursery.start(poller.run)
             await nursery.start(deadlines.run)
             await nursery.start(upstream.run)
             nursery.start_soon(_keep_updating, updater, broadcaster)

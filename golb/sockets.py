@@ -1,19 +1,21 @@
 """A connected TCP socket as a Trio stream that costs as little as Trio allows.
 
 trio.SocketStream tries each call first, waits if it must, and makes a checkpoint in either case. A proxy knows better:
-what it reads is rarely there yet, so it waits for readability once and then reads; what it writes nearly always fits
+what it reads is rarely there yet, so it waits for the poller's word and then reads; what it writes nearly always fits
 into the socket's buffer, so it just writes. Every read still yields to other tasks.
 """
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
+
+if TYPE_CHECKING:
+    from golb.poller import Poller
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -42,33 +44,68 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     Args:
         sock: connected; made non-blocking, and owned by the stream from here on.
+        poller: tells when there is something to read; it has to run.
     """
 
-    __slots__ = ("_poll", "socket")
+    __slots__ = ("_ended", "_has_input", "_poller", "_reading", "socket")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, poller: Poller) -> None:
         sock.setblocking(False)
         # Each write is a whole message or a large piece of one: waiting for more of it (Nagle) only adds delay.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = sock
-        self._poll: select.poll | None = None
+        self._poller = poller
+        self._has_input = False
+        """There may be something to read."""
+        self._ended = False
+        """There always is: the end, or an error."""
+        self._reading: trio.lowlevel.Task | None = None
+        """Who waits for it."""
+        poller.add(sock, self)
 
     async def receive_some(self, max_bytes: int | None = RECEIVE_BYTES) -> bytes:
-        """Return at least one byte, or none at the end of the stream.
+        """Return at least one byte, or none at the end of the stream. Always yields to other tasks.
 
         Raises:
             trio.BrokenResourceError: the connection failed.
             trio.ClosedResourceError: `abort` or `aclose` was called, before or meanwhile.
         """
-        sock = self.socket
+        max_bytes = max_bytes or RECEIVE_BYTES
+        if self._has_input:
+            await trio.lowlevel.checkpoint()
         while True:
+            if not self._has_input:
+                await self._wait_for_input()
             try:
-                await trio.lowlevel.wait_readable(sock)
-                return sock.recv(max_bytes or RECEIVE_BYTES)
+                data = self.socket.recv(max_bytes)
             except BlockingIOError:
-                continue  # readiness is a hint
-            except (OSError, ValueError) as exc:
+                self._has_input = False
+                continue
+            except OSError as exc:
                 raise self._translate(exc) from exc
+            if len(data) < max_bytes:
+                self._has_input = self._ended
+            return data
+
+    async def _wait_for_input(self) -> None:
+        if self._reading is not None:
+            raise trio.BusyResourceError("another task reads this stream")
+        self._reading = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._reading = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def notice_input(self, *, ended: bool) -> None:
+        """Let who reads go on; called by the poller."""
+        self._has_input = True
+        if ended:
+            self._ended = True
+        task = self._reading
+        if task is not None:
+            self._reading = None
+            trio.lowlevel.reschedule(task)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write all; yields to other tasks only if the socket's buffer is full.
@@ -119,13 +156,20 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """Let a reader, now or later, see the end of the stream behind what has arrived; writing goes on."""
         with suppress(OSError):  # not connected any more: the reader learns that by itself
             self.socket.shutdown(socket.SHUT_RD)
+            self.notice_input(ended=True)
 
     def has_input(self) -> bool:
         """Tell whether a read would not wait: bytes are there, the end, or an error."""
-        if self._poll is None:
-            self._poll = select.poll()
-            self._poll.register(self.socket, select.POLLIN)
-        return bool(self._poll.poll(0))
+        if not self._has_input:
+            return False
+        # What looked like more may have been the end of a read that just fitted.
+        try:
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            self._has_input = False
+        except OSError:
+            pass
+        return self._has_input
 
     def abort(self, *, reset: bool = False) -> None:
         """Close now; whoever waits on the stream gets trio.ClosedResourceError.
@@ -137,8 +181,10 @@ class SocketStream(trio.abc.HalfCloseableStream):
             return
         if reset:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        trio.lowlevel.notify_closing(self.socket)
+        self._poller.remove(self.socket)
+        trio.lowlevel.notify_closing(self.socket)  # for who waits to write
         self.socket.close()
+        self.notice_input(ended=True)
 
     async def aclose(self) -> None:
         self.abort()

@@ -5,7 +5,7 @@ application may call the two from different tasks, each from one at a time.
 
 Beside ASGI's HTTP with the trailers extension, the scope's `extensions` offer:
   golb.informational: `{"type": "golb.informational", "status": 103, "headers": [...]}` may precede the response.
-  golb.tunnel: `http.response.start` with status 101 makes the connection a tunnel: body events carry its bytes both
+  golb.tunnel: where the client has asked for it, `http.response.start` with status 101 makes the connection a tunnel: body events carry its bytes both
       ways, and `more_body` false is the end of that direction.
 `golb.target` in the scope is the request target in origin form, byte for byte (ASGI cannot tell `/?` from `/`).
 `golb.body_ready` tells whether the first `receive` returns without waiting for the client.
@@ -43,7 +43,8 @@ _DISCARD_BYTES = 1 << 20
 _DISCARD_S = 2.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
-_EXTENSIONS: dict[str, Event] = {"http.response.trailers": {}, "golb.informational": {}, "golb.tunnel": {}}
+_EXTENSIONS: dict[str, Event] = {"http.response.trailers": {}, "golb.informational": {}}
+_EXTENSIONS_OF_UPGRADE: dict[str, Event] = {**_EXTENSIONS, "golb.tunnel": {}}
 
 
 class Timeouts:
@@ -149,7 +150,7 @@ class Connection:
 
     def time_head_out(self) -> None:
         """Answer 408 where a head has begun to arrive (RFC 9110, 15.5.9), and close."""
-        self._head_timed_out = self._reader.in_head
+        self._head_timed_out = True
         self._stop_reading()
 
     # The steps of a request.
@@ -158,12 +159,14 @@ class Connection:
         """Read until a head is complete, and take its request up; false when the connection is to end."""
         reader = self._reader
         if not reader.requests:
+            if reader.in_head:  # it came behind the request before
+                timer = self._timeouts.head
             timer.start(self)
             try:
                 while not reader.requests:
                     data = await self._stream.receive_some(RECEIVE_BYTES)
                     if not data:
-                        if self._head_timed_out:
+                        if self._head_timed_out and reader.in_head:
                             self._request = Request()
                             await self._refuse(Refusal(408, "the request's head did not arrive in time"))
                         return False
@@ -188,13 +191,14 @@ class Connection:
         try:
             await self._application(self._scope(), self.receive, writer.send)
         except ClientGone:
-            return False
+            if self._request.refusal is None:
+                return False  # otherwise it is there, and its body is malformed
         except GolbError as exc:  # broken off on purpose, by a handler that has logged it
             LOG.debug("response broken off", cause=str(exc))
         except Exception:  # the boundary of one request: whatever its application does stays in here
             LOG.exception("request failed", method=self._request.method.decode(), target=_shown(self._request.target))
         if writer.ended:
-            return writer.keep_alive or (not self._request.complete and await self._discard())
+            return writer.keep_alive or await self._discard()
         if not writer.started:
             await self._refuse(self._request.refusal or Refusal(500, "the request could not be answered"))
         return False
@@ -221,22 +225,26 @@ class Connection:
         await self._discard()
 
     async def _discard(self) -> bool:
-        """Read the rest of the request and drop it; true if it came to its end and the connection goes on."""
+        """Read the rest of the request and drop it; true if it came to its end and the connection goes on.
+
+        One that ends is read to the client's end.
+        """
         request, timer = self._request, self._timeouts.discarding
-        if not self._writer.keep_alive:
-            await self._stream.send_eof()
+        keep_alive = self._writer.keep_alive
         dropped = 0
         timer.start(self)
         try:
-            while dropped < _DISCARD_BYTES:
+            if not keep_alive:
+                await self._stream.send_eof()
+            while dropped < _DISCARD_BYTES and not (keep_alive and request.refusal is not None):
                 data = await self._read_body()
-                if not data or (request.complete and self._writer.keep_alive):
+                if not data or (keep_alive and request.complete):
                     break
                 dropped += len(data)
                 request.body.clear()
         finally:
             timer.stop(self)
-        return request.complete and self._writer.keep_alive
+        return request.complete and keep_alive
 
     def _scope(self) -> Event:
         request, peer = self._request, self._peer
@@ -255,7 +263,7 @@ class Connection:
             "headers": request.headers,
             "client": peer.client,
             "server": peer.server,
-            "extensions": _EXTENSIONS,
+            "extensions": _EXTENSIONS_OF_UPGRADE if request.upgrade else _EXTENSIONS,
             "golb.target": request.target,
             "golb.body_ready": request.complete or bool(request.body),
         }
@@ -277,7 +285,7 @@ class Connection:
             timer.start(self)
             try:
                 while not request.body and not request.complete:
-                    if not await self._read_body():
+                    if not await self._read_body() or request.refusal is not None:
                         return {"type": "http.disconnect"}
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return {"type": "http.disconnect"}
@@ -296,7 +304,7 @@ class Connection:
         return event
 
     async def _read_body(self) -> bytes:
-        """Read once for the body of the request; empty when no more of it will come."""
+        """Read once for the body of the request; empty when the client sends no more."""
         reader = self._reader
         left = reader.body_bytes_left
         data = await self._stream.receive_some(RECEIVE_BYTES if left is None else min(left, RECEIVE_BYTES))
@@ -306,16 +314,13 @@ class Connection:
             reader.feed(data)
         else:
             reader.take_body(data)
-        return b"" if self._request.refusal is not None else data
+        return data
 
     async def _wait_for_disconnect(self) -> Event:
         reader = self._reader
         try:
             while data := await self._stream.receive_some(RECEIVE_BYTES):
-                if self._request.upgrade:
-                    reader.leftover += data
-                else:
-                    reader.feed(data)
+                reader.feed(data)
                 self._read_ahead_bytes += len(data)
                 if self._read_ahead_bytes > _READ_AHEAD_BYTES:
                     await trio.sleep_forever()

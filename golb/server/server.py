@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from golb.asgi import Application
     from golb.config import Config
     from golb.deadlines import Deadlines
+    from golb.poller import Poller
 
 LOG = structlog.get_logger()
 
@@ -39,10 +40,12 @@ class Server:
     Args:
         config: where to listen, and the limits.
         application: called for each request.
-        deadlines: keeps the timeouts of connections.
+        poller: watches the connections.
+        deadlines: keeps their timeouts.
     """
 
-    def __init__(self, config: Config, application: Application, deadlines: Deadlines) -> None:
+    def __init__(self, config: Config, application: Application, poller: Poller, deadlines: Deadlines) -> None:
+        self._poller = poller
         self._config = config
         self._application = application
         self._hypercorn_config = _hypercorn_config(config)
@@ -140,7 +143,7 @@ class Server:
     async def _serve(self, sock: socket.socket, address: tuple[str, int]) -> None:
         """Serve one connection. What goes wrong in it stays in it."""
         try:
-            stream = SocketStream(sock)
+            stream = SocketStream(sock, self._poller)
             peer = Peer(
                 client=(address[0].removeprefix("::ffff:"), address[1]),
                 server=sock.getsockname()[:2],

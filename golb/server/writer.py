@@ -84,7 +84,7 @@ class ResponseWriter:
     @property
     def ends_by_close(self) -> bool:
         """Whether the client takes the connection's end for the response's, so that a cut needs a reset to be seen."""
-        return self.started and not self.ended and self._framing is Framing.CLOSE
+        return self.started and not self.ended and (self.tunnel or self._framing is Framing.CLOSE)
 
     async def send(self, event: dict[str, Any]) -> None:
         """ASGI's `send`.
@@ -109,11 +109,11 @@ class ResponseWriter:
         elif kind == "http.response.start":
             if self.started:
                 raise RuntimeError("a request has one response")
-            self.started = True
             if event["status"] == SWITCHING_PROTOCOLS:
                 await self._switch_protocols(event)
             else:
                 self._start = self._head(event)
+                self.started = True
         else:
             await self._send_other(kind, event)
 
@@ -121,9 +121,10 @@ class ResponseWriter:
         if kind == "http.response.trailers":
             if not self._trailers_follow or self.ended:
                 raise RuntimeError("trailers come last, where the response's start has announced them")
+            section = trailer_section(event["headers"])
             self.ended = True
             if self._framing is Framing.CHUNKED:
-                await self._write(trailer_section(event["headers"]))
+                await self._write(section)
         elif kind == "golb.informational":
             if self.started:
                 raise RuntimeError("an informational response precedes the final one")
@@ -139,9 +140,10 @@ class ResponseWriter:
     async def _switch_protocols(self, event: dict[str, Any]) -> None:
         if not self._request.upgrade:
             raise RuntimeError("the client has not asked to switch protocols")
-        self.tunnel = True
+        head = interim_head(SWITCHING_PROTOCOLS, event["headers"])
+        self.started = self.tunnel = True
         self.keep_alive = False
-        await self._write(interim_head(SWITCHING_PROTOCOLS, event["headers"]))
+        await self._write(head)
 
     def _head(self, event: dict[str, Any]) -> bytes:
         """Return the head of a response, and take note of what it promises."""

@@ -14,14 +14,13 @@ from golb.updaters.table import Table
 from golb.weights import check_function_name
 
 if TYPE_CHECKING:
-    import os
-
     from golb.config import Config
     from golb.updaters.base import Publish
 
 LOG = structlog.get_logger()
 
-# A look at the file's inode costs microseconds; the kernel's own notice would need a package.
+# Reading what is mostly a page or two costs microseconds; the kernel's own notice would need a package, and a file's
+# time of change does not differ between two writes within one tick of the kernel's clock.
 _LOOK_EVERY_S = 0.2
 
 
@@ -37,17 +36,18 @@ class FileWeightUpdater(WeightUpdater):
         self._revision = 0
 
     async def run(self, publish: Publish) -> NoReturn:
-        seen: tuple[int, ...] | None = None
+        taken: bytes | None = None
         problem = ""
         while True:
             try:
-                state = _state(await self._path.stat())
-                if state != seen:
-                    values = _parse(await self._path.read_bytes())
+                content = await self._path.read_bytes()
+                if content != taken:
+                    values = _parse(content)
                     self._revision += 1
                     publish(self._table.replace(self._checked(values), self._revision))
                     LOG.info("weights read", path=str(self._path), functions=len(self._table), revision=self._revision)
-                    seen, problem = state, ""
+                    taken = content
+                problem = ""
             except (OSError, WeightsError) as exc:
                 if str(exc) != problem:
                     problem = str(exc)
@@ -64,11 +64,6 @@ class FileWeightUpdater(WeightUpdater):
             else:
                 checked[function] = json.dumps(value).encode(), self._revision
         return checked
-
-
-def _state(stat: os.stat_result) -> tuple[int, ...]:
-    """Return what differs once a file has been written to or replaced."""
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _parse(content: bytes) -> dict[str, object]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from golb.asgi import Receive, Send
     from golb.deadlines import Deadlines, TimeoutQueue
     from golb.forwarding import Call
+    from golb.poller import Poller
     from golb.upstream.answers import Answer
     from golb.weights import Endpoint
 
@@ -37,6 +38,7 @@ class Upstream:
     """All connections to endpoints.
 
     Args:
+        poller: watches the connections.
         deadlines: keeps the timeouts below; all in seconds, 0 = none.
         connect_timeout_s: for a connection to be there.
         response_timeout_s: for an answer's head, and for each further piece of it.
@@ -46,6 +48,7 @@ class Upstream:
 
     def __init__(
         self,
+        poller: Poller,
         deadlines: Deadlines,
         *,
         connect_timeout_s: float,
@@ -53,6 +56,7 @@ class Upstream:
         idle_timeout_s: float,
         max_idle: int,
     ) -> None:
+        self.poller = poller
         self.connect_timeout_s = connect_timeout_s or float("inf")
         self.max_idle = max_idle
         late = UpstreamTimeoutError(f"no answer within {response_timeout_s:g} s")

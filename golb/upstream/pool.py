@@ -64,7 +64,7 @@ class Pool:
             raise UpstreamError(f"no connection within {timeout_s:g} s") from None
         except OSError as exc:
             raise UpstreamError(f"cannot connect: {exc.strerror or exc}") from exc
-        return UpstreamConnection(self, SocketStream(sock), self._upstream.answer_timeouts)
+        return UpstreamConnection(self, SocketStream(sock, self._upstream.poller), self._upstream.answer_timeouts)
 
     def put(self, connection: UpstreamConnection) -> None:
         """Take a connection back after its answer; keep it if it may be used again and there is room."""

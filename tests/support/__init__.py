@@ -1,0 +1,1 @@
+"""What tests of several packages share: golb's parts put together, raw connections, scripted endpoints."""

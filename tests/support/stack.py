@@ -1,0 +1,120 @@
+"""golb's own parts, put together as `golb.service` does it, on a free port of loopback."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+from attrs import evolve, frozen
+
+from golb.config import Config
+from golb.deadlines import Deadlines
+from golb.handlers import HandlerContext, WeightedRoundRobinHandler
+from golb.poller import Poller
+from golb.server import Server
+from golb.upstream import Upstream
+from golb.weights import Weights, WeightUpdate, parse_endpoint
+from support.wire import connect
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Mapping
+
+    from golb.asgi import Application
+    from support.wire import Wire
+
+FUNCTION = "f"
+NODE = "eb-a"
+# No test of a server takes as long unless something hangs.
+BOUND_S = 5.0
+
+
+@frozen
+class RunningServer:
+    """A server that accepts connections."""
+
+    server: Server
+    port: int
+    stopped: trio.Event
+    """Set once `server.run` has returned."""
+
+    async def connect(self, ssl_context: ssl.SSLContext | None = None) -> Wire:
+        return await connect(self.port, ssl_context)
+
+
+@frozen
+class RunningGolb(RunningServer):
+    """A server whose application is the load balancer."""
+
+    upstream: Upstream
+    handler: WeightedRoundRobinHandler
+
+    def put_weights(self, weights: Mapping[str, int], function: str = FUNCTION) -> None:
+        """Let the function have these endpoints, `host:port` each."""
+        parsed = Weights({parse_endpoint(authority): weight for authority, weight in weights.items()})
+        self.handler.handle_weight_update(WeightUpdate(function, parsed, revision=1))
+
+
+def make_config(**variables: str) -> Config:
+    """Make a configuration by the names of variables without their prefix; it listens on a free port of loopback."""
+    variables = {"zone": "zone-a", "node_name": NODE, "listen_host": "127.0.0.1", **variables}
+    config = Config.from_environ({f"eb_go_lb_{name}": value for name, value in variables.items()})
+    return evolve(config, listen_port=0)
+
+
+@asynccontextmanager
+async def running_server(application: Application, **variables: str) -> AsyncIterator[RunningServer]:
+    """Serve an ASGI application; bounds the time of what is done meanwhile."""
+    config = make_config(**variables)
+    poller, deadlines = Poller(), Deadlines()
+    with trio.fail_after(BOUND_S):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(poller.run)
+            await nursery.start(deadlines.run)
+            server, port, stopped = await _start_server(nursery, config, application, poller, deadlines)
+            yield RunningServer(server, port, stopped)
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def running_golb(*authorities: str, **variables: str) -> AsyncIterator[RunningGolb]:
+    """Serve the function `f`, whose endpoints these are, each of weight 1; bounds the time of what is done meanwhile."""
+    config = make_config(**variables)
+    poller, deadlines = Poller(), Deadlines()
+    upstream = Upstream(
+        poller,
+        deadlines,
+        connect_timeout_s=config.connect_timeout,
+        response_timeout_s=config.response_timeout,
+        idle_timeout_s=config.upstream_idle_timeout,
+        max_idle=config.upstream_max_idle,
+    )
+    handler = WeightedRoundRobinHandler(HandlerContext(config, upstream))
+    with trio.fail_after(BOUND_S):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(poller.run)
+            await nursery.start(deadlines.run)
+            await nursery.start(upstream.run)
+            server, port, stopped = await _start_server(nursery, config, handler, poller, deadlines)
+            golb = RunningGolb(server, port, stopped, upstream, handler)
+            golb.put_weights(dict.fromkeys(authorities, 1))
+            handler.handle_weights_loaded()
+            yield golb
+            nursery.cancel_scope.cancel()
+
+
+async def _start_server(
+    nursery: trio.Nursery, config: Config, application: Application, poller: Poller, deadlines: Deadlines
+) -> tuple[Server, int, trio.Event]:
+    server = Server(config, application, poller, deadlines)
+    sockets = server.open_sockets()
+    port = sockets[0].getsockname()[1]
+    stopped = trio.Event()
+
+    async def run(task_status: trio.TaskStatus[None]) -> None:
+        await server.run(sockets, task_status=task_status)
+        stopped.set()
+
+    await nursery.start(run)
+    return server, port, stopped
