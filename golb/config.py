@@ -6,8 +6,10 @@ Rule: a value is checked here, whole, before anything starts; the environment is
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import socket
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -60,9 +62,10 @@ def _host(text: str) -> str:
 
 def _duration_s(text: str) -> float:
     match = _DURATION.fullmatch(text)
-    if match is None:
+    seconds = float(match[1]) * _UNIT_S[match[2]] if match else math.inf
+    if math.isinf(seconds):
         raise ValueError(text)
-    return float(match[1]) * _UNIT_S[match[2]]
+    return seconds
 
 
 def _count(text: str) -> int:
@@ -237,11 +240,18 @@ def _conflicts(values: dict[str, Any]) -> list[str]:
         )
     for name in ("tls_cert", "tls_key"):
         path = values.get(name)
-        if path is not None and not path.is_file():
+        if path is not None and not _is_file(path):
             problems.append(f"{PREFIX}{name} is {str(path)!r}; it accepts the path of a PEM file, and there is none")
     if values.get("weight_updater") == "file" and values.get("weights_file") is None:
         problems.append(f"{PREFIX}weights_file is not set; with weight updater file it accepts the path of a JSON file")
     return problems
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a directory on the way that golb may not enter, say
+        return False
 
 
 def _written(value: Any) -> str:
@@ -249,4 +259,5 @@ def _written(value: Any) -> str:
         return ""
     if isinstance(value, tuple):
         return " ".join(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    # A float without an exponent, which a duration does not take.
+    return f"{Decimal(str(value)):f}".removesuffix(".0") if isinstance(value, float) else str(value)

@@ -127,4 +127,5 @@ async def _hand_over_batch(batch: Batch, handler: Handler) -> None:
 
 
 def _address(sockets: list[socket.socket]) -> str:
-    return " ".join("{}:{}".format(*sock.getsockname()[:2]) for sock in sockets)
+    addresses = (sock.getsockname()[:2] for sock in sockets)
+    return " ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses)

@@ -75,7 +75,10 @@ class SocketStream(trio.abc.HalfCloseableStream):
             await trio.lowlevel.checkpoint()
         while True:
             if not self._has_input:
-                await self._wait_for_input()
+                if self._reading is not None:
+                    raise trio.BusyResourceError("another task reads this stream")
+                self._reading = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
             try:
                 data = self.socket.recv(max_bytes)
             except BlockingIOError:
@@ -86,12 +89,6 @@ class SocketStream(trio.abc.HalfCloseableStream):
             if len(data) < max_bytes:
                 self._has_input = self._ended
             return data
-
-    async def _wait_for_input(self) -> None:
-        if self._reading is not None:
-            raise trio.BusyResourceError("another task reads this stream")
-        self._reading = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
     def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._reading = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httptools
 from attrs import frozen
 
-from golb.headers import TOKEN
+from golb.headers import TOKEN, NameCache
 
 if TYPE_CHECKING:
     from golb.headers import Headers
@@ -25,6 +25,8 @@ MAX_TARGET_BYTES = 32768
 # RFC 3986 reg-name, IPv4 or bracketed IP literal, and an optional port; no user information (RFC 9110, 4.2.4).
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
+# What has been looked at once need not be looked at again: a client says the same Host with each request.
+_HOSTS = NameCache(lambda value: value if _AUTHORITY.fullmatch(value.strip(b" \t")) else None)
 _CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 
 
@@ -295,7 +297,7 @@ def _check(request: Request) -> None:
             continue
         if name == b"host":
             hosts += 1
-            if not _AUTHORITY.fullmatch(value.strip(b" \t")):
+            if _HOSTS[value] is None:
                 request.refusal = Refusal(400, "Host is no host name or address with an optional port")
         elif name == b"content-length":
             request.body_length = int(value)

@@ -69,7 +69,7 @@ def response_head(
             if length >= 0 and length != int(value):
                 raise ValueError("the response has two lengths")
             length = int(value)
-            if status == HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6: it has no length
+            if status == 204:  # RFC 9110, 8.6: it has no length
                 continue
         parts += (start, value, b"\r\n")
     head = join_lines(parts)
@@ -84,9 +84,9 @@ def response_head(
         framing = Framing.CHUNKED
         head += b"Transfer-Encoding: chunked\r\n"
     if not keep_alive:
-        head += b"Connection: close\r\n"
-    elif http_1_0:
-        head += b"Connection: keep-alive\r\n"
+        return head + b"Connection: close\r\n\r\n", framing, length
+    if http_1_0:
+        return head + b"Connection: keep-alive\r\n\r\n", framing, length
     return head + b"\r\n", framing, length
 
 

@@ -50,11 +50,11 @@ class UpstreamConnection:
         "_is_waiting",
         "_is_watched",
         "_reader",
-        "_stream",
         "_was_kept",
         "answer",
         "pool",
         "receive",
+        "stream",
         "watcher",
     )
 
@@ -63,7 +63,7 @@ class UpstreamConnection:
         self.receive: Receive | None = None
         """The client's side of the request under way, for whoever watches it."""
         self.watcher: Watcher | None = None
-        self._stream = stream
+        self.stream = stream
         self._answer_timeouts = answer_timeouts
         self._reader = AnswerReader()
         self.answer = self._reader.answer
@@ -73,10 +73,11 @@ class UpstreamConnection:
         self._is_waiting = False
         self._is_watched = False
 
-    def begin(self, receive: Receive, *, head_request: bool) -> None:
-        """Make ready for a new request."""
+    def begin(self, receive: Receive, *, head_request: bool) -> Answer:
+        """Make ready for a new request, and return its answer, of which nothing has come yet."""
         self.receive = receive
-        self.answer = self._reader.begin(head_request=head_request)
+        self.answer = answer = self._reader.begin(head_request=head_request)
+        return answer
 
     def watch(self) -> None:
         """Bound from now on how long the endpoint may pause; most answers are there before it is worth the trouble."""
@@ -85,10 +86,6 @@ class UpstreamConnection:
             if self._is_waiting:
                 self._answer_timeouts.start(self)
 
-    def is_usable(self) -> bool:
-        """Tell whether an idle connection may carry a request: the endpoint has neither closed it nor sent anything."""
-        return not self._stream.has_input()
-
     async def write(self, data: bytes) -> None:
         """Send a piece of the request.
 
@@ -96,7 +93,9 @@ class UpstreamConnection:
             UpstreamError: the connection failed, or was aborted.
         """
         try:
-            await self._stream.send_all(data)
+            sent = self.stream.send_now(data)
+            if sent < len(data):
+                await self.stream.send_all(data[sent:])
         except NothingSentError as exc:
             raise StaleConnectionError(sent=False) if self._was_kept else self._broken(exc) from exc
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
@@ -147,14 +146,14 @@ class UpstreamConnection:
             data, answer.leftover = answer.leftover, b""
             return data
         try:
-            return await self._stream.receive_some(RECEIVE_BYTES)
+            return await self.stream.receive_some(RECEIVE_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
 
     async def end_writing(self) -> None:
         """Let the endpoint see the end of what it is sent."""
         try:
-            await self._stream.send_eof()
+            await self.stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
 
@@ -172,14 +171,14 @@ class UpstreamConnection:
     def abort(self, failure: GolbError | None = None) -> None:
         """Close at once; whoever waits on the connection gets `failure`."""
         self._failure = failure
-        self._stream.abort()
+        self.stream.abort()
 
     async def _receive(self, max_bytes: int) -> bytes:
         self._is_waiting = True
         if self._is_watched:
             self._answer_timeouts.start(self)
         try:
-            return await self._stream.receive_some(max_bytes)
+            return await self.stream.receive_some(max_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
         finally:

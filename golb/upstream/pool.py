@@ -45,7 +45,7 @@ class Pool:
         while idle:
             connection = idle.pop()
             timeouts.stop(connection)
-            if connection.is_usable():
+            if not connection.stream.has_input():  # the endpoint has neither closed it nor sent what nobody asked for
                 return connection
             connection.abort()
         return None
