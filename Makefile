@@ -7,7 +7,7 @@ TAG ?= latest
 PLATFORMS ?= linux/amd64,linux/arm64,linux/arm/v7
 
 .DEFAULT_GOAL := all
-.PHONY: all run test check fmt build docker docker-release clean
+.PHONY: all run test check fmt bench build docker docker-release clean
 
 all: test build
 
@@ -16,7 +16,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
-$(VENV)/.demo $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(BIN)/python
+$(VENV)/.demo $(VENV)/.test $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable . --group $*
 	@touch $@
 
@@ -29,12 +29,16 @@ test: $(VENV)/.test
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy golb demo tests
+	$(BIN)/mypy golb demo tests benchmarks
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# make bench PEERS=golb,nginx CONNECTIONS=64 ROUNDS=3; BENCH_ARGS takes the rest (python -m benchmarks --help)
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(if $(PEERS),--peers $(PEERS)) $(if $(CONNECTIONS),--connections $(CONNECTIONS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(BENCH_ARGS)
 
 build: $(BIN)/python
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from inspect import isabstract
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from golb.errors import ConfigError
@@ -14,6 +15,7 @@ T = TypeVar("T")
 
 HANDLERS = "golb.handlers"
 WEIGHT_UPDATERS = "golb.weight_updaters"
+_VARIABLES = {HANDLERS: "eb_go_lb_handler_type", WEIGHT_UPDATERS: "eb_go_lb_weight_updater"}
 
 
 def plugin_names(group: str) -> list[str]:
@@ -25,15 +27,19 @@ def load_plugin(group: str, name: str, base: Callable[..., T]) -> Callable[..., 
     """Import the class of that name (in lower case).
 
     Raises:
-        ConfigError: it cannot be imported, or is no subclass of `base`.
+        ConfigError: it cannot be imported, or is no class that implements `base`.
     """
     point = next(point for point in entry_points(group=group) if point.name.lower() == name)
     try:
         found = point.load()
     except Exception as exc:  # whatever the module of another package raises when it is imported
-        raise ConfigError(
-            f"the entry point {point.name} of {group} cannot be loaded from {point.value}: {exc}"
-        ) from exc
-    if not (isinstance(found, type) and isinstance(base, type) and issubclass(found, base)):
-        raise ConfigError(f"the entry point {point.name} of {group} is {point.value}, which is no {base}")
+        cause = " ".join(f"{type(exc).__name__}: {exc}".split())
+        raise _refusal(group, name, f"{point.value} cannot be loaded ({cause})") from exc
+    if not (isinstance(found, type) and isinstance(base, type) and issubclass(found, base)) or isabstract(found):
+        raise _refusal(group, name, f"{point.value} is no class that implements {base.__module__}.{base.__name__}")
     return cast("Callable[..., T]", found)
+
+
+def _refusal(group: str, name: str, reason: str) -> ConfigError:
+    others = " | ".join(other for other in plugin_names(group) if other != name)
+    return ConfigError(f"{_VARIABLES[group]} is {name!r}, but {reason}; it accepts {others}")

@@ -5,6 +5,7 @@ Rule: golb decides nothing by a path beyond the function's name; what follows it
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -16,7 +17,6 @@ from golb.weights import Endpoint, split_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from random import Random
 
     from golb.weights import WeightUpdate
 
@@ -90,12 +90,9 @@ class Route(Generic[T]):
     """As it stands in a URL."""
     every: Schedule[T]
     local: Schedule[T]
-    """What a request may use that another load balancer forwarded: no gateway, so it cannot travel on."""
+    """What a request may use that another load balancer forwarded: no gateway, so it cannot travel on. The same
+    schedule as `every` where no endpoint is a gateway."""
     endpoints: dict[Endpoint, T] = field(factory=dict)
-
-    def gateway_only(self) -> bool:
-        """Whether the function has endpoints, but none that a forwarded request could use."""
-        return bool(self.every) and not self.local
 
 
 class Routes(Generic[T]):
@@ -118,7 +115,7 @@ class Routes(Generic[T]):
         self._gateways = gateways
         self._open = open_endpoint
         self._close = close_endpoint
-        self._random = random
+        self._random = random or Random()  # noqa: S311 - a phase is no secret; one for all: its state is 2.5 KB
         self._by_name: dict[bytes, Route[T]] = {}
         self._users: dict[Endpoint, tuple[T, int]] = {}
 
@@ -139,15 +136,20 @@ class Routes(Generic[T]):
                 self._release(route.endpoints)
             return
         if route is None:
-            route = Route(update.function, name, Schedule({}, random=self._random), Schedule({}, random=self._random))
+            every: Schedule[T] = Schedule({}, random=self._random)
+            route = Route(update.function, name, every, every)
             self._by_name[name] = route
         before = route.endpoints
         route.endpoints = {endpoint: self._acquire(endpoint) for endpoint in update.weights.by_endpoint}
         by_item = {route.endpoints[endpoint]: weight for endpoint, weight in update.weights.by_endpoint.items()}
         route.every.update(by_item)
-        route.local.update(
-            {item: by_item[item] for endpoint, item in route.endpoints.items() if endpoint not in self._gateways}
-        )
+        local = {item: by_item[item] for endpoint, item in route.endpoints.items() if endpoint not in self._gateways}
+        if len(local) == len(by_item):
+            route.local = route.every
+        elif route.local is route.every:
+            route.local = Schedule(local, random=self._random)
+        else:
+            route.local.update(local)
         self._release(before)
 
     def _acquire(self, endpoint: Endpoint) -> T:

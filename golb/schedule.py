@@ -14,10 +14,10 @@ s to t number at most the sum of (t - s + 1)*w/W plus these fractions, less than
 A delay of phase*w/W, with one random phase in [0, 1) for each schedule, moves the whole cycle and keeps the law. So
 does a first pick at random: the picks that are due by step t number t only if every endpoint is due, the first one too.
 
-An update keeps what each endpoint is owed: releases and deadlines start from there. Where the endpoints that are owed
-something are owed a pick or more in all, their deadlines could not all be met; then all deadlines move later by the
-same number of steps, but none by so much that its endpoint would fall two picks behind, counted from the update.
-Nothing is forgotten by that: the next update starts from what is then owed.
+An update keeps what each endpoint is owed: releases (by one pick at most) and deadlines start from there. Where the
+endpoints that are owed something are owed a pick or more in all, their deadlines could not all be met; then all
+deadlines move later by the same number of steps, but none by so much that its endpoint would fall two picks behind,
+counted from the update. Nothing is forgotten by that: the next update starts from what is then owed.
 
 All arithmetic is on integers (a float is a ratio of integers), so nothing drifts.
 
@@ -116,13 +116,13 @@ class Schedule(Generic[T]):
             NoEndpoint: every weight is 0, or there is none; answer 503.
         """
         self._step = step = self._step + 1
-        self._is_new = False
         ready, waiting = self._ready, self._waiting
         while waiting and (waiting[0][0] <= step or not ready):
             _, tie, slot = heappop(waiting)
             heappush(ready, (-(-slot.deadline // slot.divisor), tie, slot))
         if not ready:
             raise NoEndpoint
+        self._is_new = False
         _, tie, slot = heappop(ready)
         slot.picks += 1
         slot.release += self._period

@@ -12,7 +12,7 @@ import math
 import re
 import reprlib
 import sys
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import NoReturn
 
 from attrs import field, frozen
@@ -30,7 +30,7 @@ _MAX_PORT = 65535
 _MAX_WEIGHT = sys.float_info.max
 
 
-@frozen
+@frozen(cache_hash=True)  # it is a key in several tables, and the same ones come again every second
 class Endpoint:
     """Where a function runs: a host and a TCP port, spoken to by plain HTTP."""
 
@@ -124,14 +124,20 @@ def parse_endpoint(text: object, *, default_port: int = DEFAULT_PORT) -> Endpoin
     Raises:
         WeightsError: the text names no endpoint.
     """
+    if not isinstance(text, str):
+        raise _no_string(text)
+    return _parse_endpoint(text, default_port)
+
+
+# Writers put the same endpoints again and again.
+@lru_cache(maxsize=65536)
+def _parse_endpoint(text: str, default_port: int) -> Endpoint:
     host, port = split_endpoint(text)
     return Endpoint(host, default_port if port is None else port)
 
 
-def split_endpoint(text: object) -> tuple[str, int | None]:
+def split_endpoint(text: str) -> tuple[str, int | None]:
     """Read an endpoint as `parse_endpoint` does; the port is None where the text names none."""
-    if not isinstance(text, str):
-        raise WeightsError(f"is {_shown(text)}; an endpoint is a string such as 10.42.0.5:8080")
     rest = text
     if "://" in text:
         if not text.startswith("http://"):
@@ -231,6 +237,10 @@ def _kind(value: object) -> str:
         return "null"
     kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
     return kinds[type(value)]
+
+
+def _no_string(value: object) -> WeightsError:
+    return WeightsError(f"is {_shown(value)}; an endpoint is a string such as 10.42.0.5:8080")
 
 
 def _shown(value: object) -> str:

@@ -31,6 +31,7 @@ class Table:
 
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
+        self._is_filled = False
         self.refusals: Counter[str] = Counter()
         """How many values and keys were refused, by function or key."""
 
@@ -51,7 +52,9 @@ class Table:
         self._known[function] = _Known(value, weights)
         if weights == before:
             return None
-        LOG.info("weights changed", function=function, revision=revision, changes=describe_change(before, weights))
+        # The first table is one line of its reader's: a hundred thousand functions would be as many lines.
+        log = LOG.info if self._is_filled else LOG.debug
+        log("weights changed", function=function, revision=revision, changes=describe_change(before, weights))
         return WeightUpdate(function, weights, revision)
 
     def delete(self, function: str, revision: int) -> WeightUpdate | None:
@@ -69,6 +72,7 @@ class Table:
         """
         gone = [self.delete(function, revision) for function in self._known.keys() - values.keys()]
         changed = [self.put(function, *value) for function, value in values.items()]
+        self._is_filled = True
         return [update for update in (*gone, *changed) if update is not None]
 
     def refuse(self, name: str, reason: str, revision: int) -> None:

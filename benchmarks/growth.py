@@ -1,0 +1,266 @@
+"""How golb's cost grows: with functions, with endpoints, with weights that change while it serves, with idle clients.
+
+All golbs run side by side, each with a zone of its own in one etcd, and the rounds go round them, as in the comparison.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import define, field, frozen
+
+from benchmarks.changes import Changes, measure_changes
+from benchmarks.checks import answers
+from benchmarks.children import child
+from benchmarks.compare import MIB, Summary, measure, shown, summarize
+from benchmarks.endpoints import endpoints, free_addresses, many_addresses
+from benchmarks.errors import BenchmarkError
+from benchmarks.etcd import EtcdWriter, function_key, weights_value
+from benchmarks.layout import HOST, SMALL_PATH, WEIGHTS
+from benchmarks.peers.golb import golb_command, golb_environ
+from benchmarks.procfs import resident_bytes
+from demo.etcd import EtcdProcess
+from demo.ports import choose_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from benchmarks.children import Child
+    from benchmarks.compare import Measurement, Pace
+    from benchmarks.cores import Cores
+    from benchmarks.load import Generator
+
+T = TypeVar("T")
+
+CONNECTIONS = 64
+FUNCTIONS = (1, 1_000, 100_000)
+ENDPOINTS = (1, 10, 1_000)
+IDLE_CLIENTS = 1_000
+_TABLE_TIMEOUT_S = 120.0
+_FIRST_CALLS = 20
+
+
+@frozen(kw_only=True)
+class Size:
+    """One golb: how many functions its zone has, and endpoints each of them."""
+
+    functions: int
+    endpoints: Mapping[str, int]
+
+    @property
+    def zone(self) -> str:
+        """Where its weights stand."""
+        return f"zone-{self.functions}-{len(self.endpoints)}"
+
+    def script(self) -> str:
+        """Return Lua that calls the functions at random."""
+        return f"""
+local count = {self.functions}
+request = function()
+  return "GET /function/f" .. math.random(0, count - 1) .. "{SMALL_PATH} HTTP/1.1\\r\\nHost: {HOST}\\r\\n\\r\\n"
+end
+"""
+
+
+@frozen(kw_only=True)
+class Grown:
+    """One golb of a size."""
+
+    functions: int
+    endpoints: int
+    load: Summary
+    rest_mib: float
+    """Resident memory when the whole table has been read, before any load."""
+    start_s: float
+    """From the start of the process until the table is there and its functions are answered."""
+
+
+@define
+class Growth:
+    """The second table."""
+
+    functions: list[Grown] = field(factory=list)
+    endpoints: list[Grown] = field(factory=list)
+    changes: Changes | None = None
+    idle_client_kib: float | None = None
+    """Resident memory for each of the idle connections, in KiB; each has made one call."""
+    failed: list[str] = field(factory=list)
+    """What could not be measured, and why."""
+
+
+@define
+class _Running:
+    size: Size
+    process: Child
+    port: int
+    start_s: float
+    rest_mib: float
+    rounds: list[Measurement] = field(factory=list)
+
+    def grown(self) -> Grown:
+        return Grown(
+            functions=self.size.functions,
+            endpoints=len(self.size.endpoints),
+            load=summarize(self.rounds),
+            rest_mib=self.rest_mib,
+            start_s=self.start_s,
+        )
+
+
+def grow(
+    pace: Pace,
+    *,
+    cores: Cores,
+    load: Generator,
+    directory: Path,
+    say: Callable[[str], None],
+    functions: Sequence[int] = FUNCTIONS,
+    endpoint_counts: Sequence[int] = ENDPOINTS,
+    idle_clients: int = IDLE_CLIENTS,
+) -> Growth:
+    """Measure golb at all sizes; the weights that change are those of the second number of functions."""
+    result = Growth()
+    four = dict(zip(free_addresses(len(WEIGHTS)), WEIGHTS, strict=True))
+    (port,) = choose_ports([None])
+    many = many_addresses(max(endpoint_counts), port)
+    by_functions = [Size(functions=count, endpoints=four) for count in functions]
+    by_endpoints = [Size(functions=1, endpoints=dict.fromkeys(many[:count], 1)) for count in endpoint_counts]
+    directory.mkdir(exist_ok=True)
+    with (
+        endpoints([*four, *many], directory / "endpoints", cores.load),
+        EtcdProcess(data_dir=directory / "etcd", log=directory / "etcd.log") as etcd,
+        ExitStack() as stack,
+    ):
+        running: list[_Running] = []
+        for size in by_functions + by_endpoints:
+            try:
+                running.append(_start(size, etcd.port, cores, directory, stack))
+            except BenchmarkError as exc:
+                result.failed.append(f"{size.zone}: {exc}")
+                say(result.failed[-1])
+            else:
+                say(f"{_shown(size)}: {running[-1].rest_mib:.0f} MiB, ready after {running[-1].start_s:.1f} s")
+        result.idle_client_kib = _attempt(
+            "idle clients", result, say, lambda: _idle_client_kib(running[0], idle_clients)
+        )
+        _load(running, pace, load, cores.proxy, result, say)
+        complete = [one for one in running if len(one.rounds) == pace.rounds]
+        result.functions = [one.grown() for one in complete if one.size in by_functions]
+        result.endpoints = [one.grown() for one in complete if one.size in by_endpoints]
+        changing = next((one for one in running if one.size == by_functions[1]), None)
+        if changing is not None:
+            result.changes = _attempt(
+                "changing weights",
+                result,
+                say,
+                lambda: measure_changes(
+                    changing.process,
+                    changing.port,
+                    changing.size.zone,
+                    four,
+                    functions=changing.size.functions,
+                    script=changing.size.script(),
+                    pace=pace,
+                    etcd_port=etcd.port,
+                    load=load,
+                    say=say,
+                ),
+            )
+    return result
+
+
+def _shown(size: Size) -> str:
+    functions, endpoint_count = size.functions, len(size.endpoints)
+    return (
+        f"{functions:,} function{'s' if functions != 1 else ''} of "
+        f"{endpoint_count:,} endpoint{'s' if endpoint_count != 1 else ''}"
+    )
+
+
+def _start(size: Size, etcd_port: int, cores: Cores, directory: Path, stack: ExitStack) -> _Running:
+    value = weights_value(size.endpoints)
+    with EtcdWriter(etcd_port) as writer:
+        writer.put_all((function_key(size.zone, f"f{number}"), value) for number in range(size.functions))
+    (port,) = choose_ports([None])
+    environ = {name: value for name, value in os.environ.items() if not name.lower().startswith("eb_go_lb_")}
+    started = time.monotonic()
+    process = stack.enter_context(
+        child(
+            f"golb with {_shown(size)}",
+            golb_command(),
+            cores=[cores.proxy],
+            log=directory / f"{size.zone}.log",
+            environ=environ | golb_environ(port, etcd_port, size.zone),
+        )
+    )
+    # etcd lists keys in the order of their bytes, and golb takes them over in that order.
+    last = max(f"f{number}" for number in range(size.functions))
+    process.wait_until(lambda: answers(port, f"/function/{last}"), _TABLE_TIMEOUT_S)
+    start_s = time.monotonic() - started
+    process.settle()
+    return _Running(size, process, port, start_s, resident_bytes(process.pid) / MIB)
+
+
+def _attempt(what: str, result: Growth, say: Callable[[str], None], measure_it: Callable[[], T]) -> T | None:
+    try:
+        return measure_it()
+    except (BenchmarkError, OSError, http.client.HTTPException) as exc:
+        result.failed.append(f"{what}: {exc}")
+        say(result.failed[-1])
+        return None
+
+
+def _load(
+    running: Sequence[_Running],
+    pace: Pace,
+    load: Generator,
+    core: int,
+    result: Growth,
+    say: Callable[[str], None],
+) -> None:
+    for number in range(pace.rounds):
+        for one in running:
+            step = f"round {number + 1}/{pace.rounds}, {_shown(one.size)}"
+            try:
+                seen = measure(
+                    one.process,
+                    f"http://{HOST}:{one.port}/function/f0{SMALL_PATH}",
+                    one.size.script(),
+                    connections=CONNECTIONS,
+                    pace=pace,
+                    load=load,
+                    core=core,
+                )
+            except BenchmarkError as exc:
+                result.failed.append(f"{step}: {exc}")
+                say(result.failed[-1])
+            else:
+                one.rounds.append(seen)
+                say(f"{step}: {shown(seen)}")
+
+
+def _idle_client_kib(golb: _Running, clients: int) -> float:
+    """Return what golb holds for each of many connections that have made a call and stay open."""
+    path = f"/function/f0{SMALL_PATH}"
+    with ExitStack() as stack:
+        connections: list[http.client.HTTPConnection] = []
+
+        def call() -> None:
+            connections.append(http.client.HTTPConnection(HOST, golb.port, timeout=10))
+            stack.callback(connections[-1].close)
+            connections[-1].request("GET", path)
+            connections[-1].getresponse().read()
+
+        for _ in range(_FIRST_CALLS):  # what the first calls take is not each connection's
+            call()
+        golb.process.settle()
+        before = resident_bytes(golb.process.pid)
+        for _ in range(clients):
+            call()
+        golb.process.settle()
+        return (resident_bytes(golb.process.pid) - before) / clients / 1024

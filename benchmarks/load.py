@@ -1,0 +1,125 @@
+"""The load: wrk, one thread, for any time (wrk itself knows whole seconds only, but ends in order at a SIGINT).
+
+Rule: figures come from a script's `done`, in whole microseconds; what wrk prints for people is rounded to three digits.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from benchmarks.children import child
+from benchmarks.errors import LoadFailed, ToolMissing
+from benchmarks.install import find_program
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+_TIMEOUT_S = 10
+_END_TIMEOUT_S = 10.0
+_SPARE_S = 20  # after which wrk ends by itself, should nobody stop it
+
+_DONE = """
+done = function(summary, latency, requests)
+  local errors = summary.errors
+  io.write(string.format(
+    "measured requests=%d duration_us=%d bytes=%d p50_us=%d p99_us=%d max_us=%d " ..
+    "connect=%d read=%d write=%d status=%d timeout=%d\\n",
+    summary.requests, summary.duration, summary.bytes,
+    latency:percentile(50), latency:percentile(99), latency.max,
+    errors.connect, errors.read, errors.write, errors.status, errors.timeout))
+end
+"""
+_FIELD = re.compile(r"(\w+)=(\d+)")
+_ERRORS = ("connect", "read", "write", "status", "timeout")
+
+
+@frozen
+class Load:
+    """What wrk saw."""
+
+    requests: int
+    duration_s: float
+    p50_ms: float
+    p99_ms: float
+    errors_by_kind: dict[str, int]
+    """Connections refused (connect) or broken (read, write), answers from 400 on (status) or not in time (timeout)."""
+
+    @property
+    def errors(self) -> int:
+        """All of them."""
+        return sum(self.errors_by_kind.values())
+
+    @property
+    def rps(self) -> float:
+        """Requests answered in a second."""
+        return self.requests / self.duration_s
+
+
+def parse_load(text: str) -> Load:
+    """Read what the script wrote, among what wrk prints.
+
+    Raises:
+        LoadFailed: it wrote nothing, which is so when wrk could not even begin.
+    """
+    line = next((line for line in text.splitlines() if line.startswith("measured ")), None)
+    if line is None:
+        raise LoadFailed(f"wrk measured nothing: {text.strip()[-500:]}")
+    fields = {name: int(number) for name, number in _FIELD.findall(line)}
+    return Load(
+        requests=fields["requests"],
+        duration_s=fields["duration_us"] / 1e6,
+        p50_ms=fields["p50_us"] / 1e3,
+        p99_ms=fields["p99_us"] / 1e3,
+        errors_by_kind={name: fields[name] for name in _ERRORS},
+    )
+
+
+@frozen(kw_only=True)
+class Generator:
+    """A wrk, its cores, and a directory for its scripts."""
+
+    program: str
+    cores: Collection[int]
+    directory: Path
+
+    def run(self, url: str, script: str, *, connections: int, seconds: float) -> Load:
+        """Load one URL, blocking; `script` is Lua that makes the requests, empty for plain ones.
+
+        Raises:
+            LoadFailed: wrk did not work.
+        """
+        script_path = self.directory / "script.lua"
+        script_path.write_text(script + _DONE)
+        output = self.directory / "wrk.txt"
+        output.write_bytes(b"")
+        limit_s = int(seconds) + _SPARE_S
+        options = f"-t1 -c{connections} -d{limit_s}s --timeout {_TIMEOUT_S}s -s".split()
+        with child("wrk", [self.program, *options, str(script_path), url], cores=self.cores, log=output) as wrk:
+            time.sleep(seconds)
+            if wrk.process.poll() is None:
+                wrk.process.send_signal(signal.SIGINT)
+            try:
+                wrk.process.wait(_END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                raise LoadFailed("wrk did not end") from None
+        return parse_load(output.read_text(errors="replace"))
+
+
+def generator(cores: Collection[int], directory: Path) -> Generator:
+    """Make the generator.
+
+    Raises:
+        ToolMissing: there is no wrk.
+    """
+    program = find_program("wrk")
+    if program is None:
+        raise ToolMissing("the load comes from wrk: install wrk")
+    directory.mkdir(parents=True, exist_ok=True)
+    return Generator(program=program, cores=cores, directory=directory)

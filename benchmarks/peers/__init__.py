@@ -1,0 +1,18 @@
+"""The proxies that are compared, in the order in which they are measured and listed."""
+
+from __future__ import annotations
+
+from benchmarks.peers.base import Peer, Site
+from benchmarks.peers.caddy import Caddy
+from benchmarks.peers.envoy import Envoy
+from benchmarks.peers.golb import Golb
+from benchmarks.peers.haproxy import Haproxy
+from benchmarks.peers.nginx import Nginx
+from benchmarks.peers.python import Aiohttp, HypercornHttpx
+from benchmarks.peers.traefik import Traefik, TraefikFast
+
+__all__ = ["DEFAULT_PEERS", "PEERS", "Peer", "Site"]
+
+DEFAULT_PEERS: tuple[type[Peer], ...] = (Golb, Nginx, Haproxy, Envoy, Traefik, Caddy, Aiohttp, HypercornHttpx)
+_MORE_PEERS: tuple[type[Peer], ...] = (TraefikFast,)
+PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in DEFAULT_PEERS + _MORE_PEERS}

@@ -1,0 +1,68 @@
+"""golb as its users run it: all defaults, weights from a real etcd."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import golb
+from benchmarks.etcd import EtcdWriter, function_key, weights_value
+from benchmarks.layout import FUNCTION, HOST
+from benchmarks.peers.base import Peer
+from demo.etcd import EtcdProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import ExitStack
+
+    from benchmarks.peers.base import Site
+
+ZONE = "zone-a"
+
+
+def golb_command() -> list[str]:
+    """Return the command that runs golb."""
+    return [sys.executable, "-m", "golb"]
+
+
+def golb_environ(port: int, etcd_port: int, zone: str = ZONE) -> dict[str, str]:
+    """Return the variables; what is not named has its default."""
+    return {
+        "eb_go_lb_etcd_host": f"{HOST}:{etcd_port}",
+        "eb_go_lb_zone": zone,
+        "eb_go_lb_node_name": "node-a",
+        "eb_go_lb_handler_type": "wrr",
+        "eb_go_lb_mode": "prod",
+        "eb_go_lb_listen_host": HOST,
+        "eb_go_lb_listen_port": str(port),
+    }
+
+
+class Golb(Peer):
+    """golb."""
+
+    name = "golb"
+    install = "pip install golb and the dependency group bench"
+
+    def __init__(self) -> None:
+        self._etcd_port = 0
+
+    def program(self) -> str:
+        return sys.executable
+
+    def version(self) -> str:
+        return golb.__version__
+
+    def command(self, site: Site) -> list[str]:
+        del site
+        return golb_command()
+
+    def environ(self, site: Site) -> Mapping[str, str]:
+        return golb_environ(site.port, self._etcd_port)
+
+    def prepare(self, site: Site, stack: ExitStack) -> None:
+        # etcd runs on the cores of this process, which are those of the load.
+        etcd = stack.enter_context(EtcdProcess(data_dir=site.directory / "etcd", log=site.directory / "etcd.log"))
+        self._etcd_port = etcd.port
+        with EtcdWriter(etcd.port) as writer:
+            writer.put(function_key(ZONE, FUNCTION), weights_value(site.endpoints))

@@ -1,0 +1,72 @@
+"""The load: what wrk is told, and what is read of what it prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.errors import LoadFailed
+from benchmarks.growth import Size
+from benchmarks.load import Load, parse_load
+from benchmarks.scenarios import CONNECTIONS, SCENARIOS, lua_string, small_answers
+
+OUTPUT = """\
+Running 22s test @ http://127.0.0.1:20431/function/echo/hello
+  1 threads and 64 connections
+^C  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.57ms    1.02ms  18.31ms   91.22%
+    Req/Sec    41.80k     2.11k   44.90k    75.00%
+  84016 requests in 2.01s, 102.51MB read
+  Socket errors: connect 0, read 3, write 0, timeout 1
+Requests/sec:  41800.20
+Transfer/sec:     51.00MB
+measured requests=84016 duration_us=2010000 bytes=107489689 p50_us=1481 p99_us=5120 max_us=18310 connect=0 read=3 write=0 status=7 timeout=1
+"""
+
+
+def test_the_script_s_own_line_is_read() -> None:
+    load = parse_load(OUTPUT)
+    assert load == Load(84016, 2.01, 1.481, 5.12, {"connect": 0, "read": 3, "write": 0, "status": 7, "timeout": 1})
+    assert load.errors == 11
+    assert load.rps == pytest.approx(84016 / 2.01)
+
+
+def test_a_wrk_that_could_not_begin_says_why() -> None:
+    with pytest.raises(LoadFailed, match="unable to connect"):
+        parse_load("unable to connect to 127.0.0.1:1 Connection refused\n")
+
+
+def test_the_scenarios_are_those_that_the_results_promise() -> None:
+    assert [scenario.key for scenario in SCENARIOS] == [
+        "c1",
+        "c16",
+        "c64",
+        "c256",
+        "large-answers",
+        "small-posts",
+        "large-posts",
+        "new-connections",
+        "browser-headers",
+    ]
+    assert [scenario.connections for scenario in SCENARIOS[:4]] == list(CONNECTIONS)
+    by_key = {scenario.key: scenario for scenario in SCENARIOS}
+    assert by_key["large-answers"].connections == 8
+    assert 'wrk.method = "POST"' in by_key["large-posts"].script
+    assert '"x", 1048576' in by_key["large-posts"].script
+    assert 'wrk.headers["Connection"] = "close"' in by_key["new-connections"].script
+    assert by_key["browser-headers"].script.count("wrk.headers[") == 30
+
+
+def test_one_connection_is_not_called_connections() -> None:
+    assert small_answers(1).title == "1 connection, 1 KiB answers"
+    assert small_answers(64).target == "/function/echo/hello"
+
+
+def test_quotes_in_a_header_stay_in_its_lua_string() -> None:
+    assert lua_string('"Linux" \\ more') == '"\\"Linux\\" \\\\ more"'
+
+
+def test_the_functions_of_a_zone_are_called_at_random() -> None:
+    size = Size(functions=1000, endpoints={"127.0.0.1:1": 1, "127.0.0.1:2": 1})
+    assert "math.random(0, count - 1)" in size.script()
+    assert "local count = 1000" in size.script()
+    assert size.zone == "zone-1000-2"

@@ -1,0 +1,81 @@
+"""The harness itself, for fractions of seconds: what it measures here is worth nothing, that it measures is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.compare import Pace
+from benchmarks.cores import read_cores
+from benchmarks.growth import grow
+from benchmarks.install import find_program
+from benchmarks.load import generator
+
+ROOT = Path(__file__).parents[2]
+MISSING = [program for program in ("wrk", "nginx") if find_program(program) is None]
+
+pytestmark = pytest.mark.skipif(
+    bool(MISSING), reason=f"the benchmark needs {' and '.join(MISSING)}, not installed here"
+)
+
+
+def processes_marked(mark: str) -> list[str]:
+    """Return the command lines of living processes that inherited a mark in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark.encode() in (entry / "environ").read_bytes():
+                found.append((entry / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+def test_golb_and_nginx_are_measured_and_nothing_stays_behind(tmp_path: Path) -> None:
+    mark = f"GOLB_BENCH_TEST={tmp_path}"
+    name, _, value = mark.partition("=")
+    command = [sys.executable, "-m", "benchmarks", "--peers", "golb,nginx", "--scenarios", "c16,large-posts"]
+    command += ["--rounds", "2", "--seconds", "0.2", "--warm-up", "0.1", "--no-growth", "--results", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {name: value}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "narrowed.json").read_text())
+    assert document["comparison"]["left_out"] == {}
+    for scenario in ("c16", "large-posts"):
+        for peer in ("golb", "nginx"):
+            summary = document["comparison"]["summaries"][scenario][peer]
+            assert summary["rps"]["low"] > 0
+            assert summary["cpu_us"]["low"] > 0
+            assert summary["errors"]["high"] == 0, document["remarks"]
+    assert "**golb**" in (tmp_path / "narrowed.md").read_text()
+    assert processes_marked(mark) == []
+
+
+def test_how_golb_s_cost_grows_is_measured(tmp_path: Path) -> None:
+    cores = read_cores()
+    said: list[str] = []
+    growth = grow(
+        Pace(rounds=1, seconds=0.2, warm_up_s=0.1),
+        cores=cores,
+        load=generator(cores.load, tmp_path / "load"),
+        directory=tmp_path / "growth",
+        say=said.append,
+        functions=(1, 20),
+        endpoint_counts=(1, 3),
+        idle_clients=20,
+    )
+    assert growth.failed == []
+    assert [(one.functions, one.endpoints) for one in growth.functions] == [(1, 4), (20, 4)]
+    assert [(one.functions, one.endpoints) for one in growth.endpoints] == [(1, 1), (1, 3)]
+    assert growth.idle_client_kib is not None
+    assert growth.changes is not None
+    quiet, changing = growth.changes.rows[:2]
+    assert quiet.puts_per_s == 0
+    assert changing.puts_per_s > 0
+    assert 0 < quiet.put_to_pick_p50_ms <= quiet.put_to_pick_p99_ms <= quiet.put_to_pick_max_ms
