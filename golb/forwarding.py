@@ -137,11 +137,12 @@ class RequestHeaders:
         chain = self.forwarded_for + b", " + node if self.forwarded_for else node
         return chain + b", " + peer[0].encode("ascii") if peer else chain
 
-    def head(self, first_line: bytes, *, upgrade: bool, expects_continue: bool) -> bytes:
+    def head(self, first_line: bytes, first_lines: int, *, upgrade: bool, expects_continue: bool) -> bytes:
         """Write the head of the request as the endpoint gets it.
 
         Args:
             first_line: request line and the headers that golb sets itself, up to the last one's line end.
+            first_lines: how many lines these are.
             upgrade: ask the endpoint to switch protocols as the client does.
             expects_continue: ask it for a 100 before the body is sent.
 
@@ -164,7 +165,7 @@ class RequestHeaders:
             parts += (b"Content-Length: ", b"%d" % self.length, b"\r\n")
         elif self.chunked:
             parts += (b"Transfer-Encoding: ", b"chunked", b"\r\n")
-        return join_lines(parts, first_lines=first_line.count(b"\n")) + b"\r\n"
+        return join_lines(parts, first_lines=first_lines) + b"\r\n"
 
 
 @define(eq=False)

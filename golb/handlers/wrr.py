@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 LOG = structlog.get_logger()
 
+# Request line, Host, X-Final-Host, X-Forwarded-For, and this node's mark.
+_OWN_LINES = 5
+
 
 @define(eq=False)
 class _Destination:
@@ -127,6 +130,7 @@ class WeightedRoundRobinHandler(Handler):
                 self._mark_line_start,
                 lead[2][1],
             ),
+            _OWN_LINES,
             upgrade=bool(headers.upgrade) and "golb.tunnel" in extensions,
             expects_continue=expects_continue,
         )

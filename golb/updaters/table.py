@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -32,8 +31,8 @@ class Table:
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
         self._is_filled = False
-        self.refusals: Counter[str] = Counter()
-        """How many values and keys were refused, by function or key."""
+        self.refused = 0
+        """How many values and keys were refused."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -77,7 +76,7 @@ class Table:
 
     def refuse(self, name: str, reason: str, revision: int) -> None:
         """Count and log what is not taken."""
-        self.refusals[name] += 1
+        self.refused += 1
         LOG.warning("refused", name=name, reason=reason, revision=revision, kept=name in self._known)
 
 

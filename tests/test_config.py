@@ -1,0 +1,266 @@
+"""Every variable: what it accepts, what it becomes, and what is said of what it does not accept."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import fields
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from golb.config import PREFIX, Config, unknown_variables
+from golb.errors import ConfigError
+from golb.weights import Endpoint
+
+ZONE = {"eb_go_lb_zone": "zone-a"}
+NAMES = [variable.name for variable in fields(Config)]
+SECONDS = "a duration such as 10, 2.5s, 500ms or 1m (a plain number is in seconds)"
+FILE = Path(__file__)
+
+
+def read(**variables: str) -> Config:
+    return Config.from_environ(ZONE | {PREFIX + name: text for name, text in variables.items()})
+
+
+def problem(**variables: str) -> str:
+    with pytest.raises(ConfigError) as refused:
+        read(**variables)
+    return str(refused.value)
+
+
+def test_without_variables_the_contracts_defaults_hold() -> None:
+    config = Config.from_environ(ZONE | {"HOSTNAME": "eb-a-controller"})
+    assert config.zone == "zone-a"
+    assert config.node_name == "eb-a-controller"
+    assert config.handler_type == "dummy"
+    assert config.mode == "dev"
+    assert config.log_level == "info"
+    assert config.listen_host == "0.0.0.0"
+    assert config.listen_port == 8080
+    assert config.tls_cert is None
+    assert config.tls_key is None
+    assert config.weight_updater == "etcd"
+    assert config.etcd_host == ("http://localhost:2379",)
+    assert config.weights_file is None
+    assert Endpoint("10.0.3.1", 8080) not in config.gateways
+    assert config.drain_timeout == 10
+    assert config.connect_timeout == 1
+    assert config.response_timeout == 300
+    assert config.upstream_idle_timeout == 30
+    assert config.request_header_timeout == 10
+    assert config.keep_alive_timeout == 75
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("zone", " zone-a\n", "zone-a"),
+        ("zone", "Zone.1_größe", "Zone.1_größe"),
+        ("node_name", "eb-c-vm-0", "eb-c-vm-0"),
+        ("node_name", "node.example.org", "node.example.org"),
+        ("handler_type", "WRR", "wrr"),
+        ("handler_type", "Dummy", "dummy"),
+        ("mode", "PROD", "prod"),
+        ("log_level", "Debug", "debug"),
+        ("listen_host", "::", "::"),
+        ("listen_host", "[::1]", "::1"),
+        ("listen_host", "127.0.0.1", "127.0.0.1"),
+        ("listen_host", "localhost", "localhost"),
+        ("listen_port", "1", 1),
+        ("listen_port", "65535", 65535),
+        ("weight_updater", "ETCD", "etcd"),
+        ("etcd_host", "etcd", ("http://etcd:2379",)),
+        ("etcd_host", "10.0.0.1:1234", ("http://10.0.0.1:1234",)),
+        ("etcd_host", "https://etcd.example.org", ("https://etcd.example.org:2379",)),
+        ("etcd_host", "http://etcd:80/", ("http://etcd:80",)),
+        ("etcd_host", "::1", ("http://[::1]:2379",)),
+        ("etcd_host", "[fd00::1]:4001", ("http://[fd00::1]:4001",)),
+        ("etcd_host", "https://[fd00::1]", ("https://[fd00::1]:2379",)),
+        (
+            "etcd_host",
+            "a:1, b:2\thttps://c\n[::1],",
+            ("http://a:1", "http://b:2", "https://c:2379", "http://[::1]:2379"),
+        ),
+        ("drain_timeout", "0", 0),
+        ("drain_timeout", "2.5s", 2.5),
+        ("drain_timeout", "500ms", 0.5),
+        ("drain_timeout", "1 m", 60),
+        ("drain_timeout", ".5h", 1800),
+        ("drain_timeout", "7.", 7),
+        ("upstream_max_idle", "0", 0),
+        ("tls_cert", "", None),
+        ("weights_file", "/no/such/file", Path("/no/such/file")),
+    ],
+)
+def test_a_variable_is_read(name: str, text: str, expected: Any) -> None:
+    assert getattr(read(**{name: text}), name) == expected
+
+
+def test_gateways_are_read_in_all_three_forms() -> None:
+    gateways = read(gateways="10.0.3.1:8080 10.0.4.1 http://10.0.5.1:8080").gateways
+    assert Endpoint("10.0.3.1", 8080) in gateways
+    assert Endpoint("10.0.4.1", 1234) in gateways
+    assert Endpoint("10.0.5.1", 8080) in gateways
+    assert Endpoint("10.0.3.1", 1234) not in gateways
+
+
+def test_tls_needs_both_files() -> None:
+    config = read(tls_cert=str(FILE), tls_key=str(FILE))
+    assert (config.tls_cert, config.tls_key) == (FILE, FILE)
+    assert problem(tls_cert=str(FILE)) == "eb_go_lb_tls_key is not set; TLS needs both it and eb_go_lb_tls_cert"
+    assert problem(tls_key=str(FILE)) == "eb_go_lb_tls_cert is not set; TLS needs both it and eb_go_lb_tls_key"
+
+
+def test_the_nodes_name_comes_from_the_variable_else_hostname_else_the_host() -> None:
+    hostname = {"HOSTNAME": "from-hostname"}
+    assert Config.from_environ(ZONE | hostname | {"eb_go_lb_node_name": "own"}).node_name == "own"
+    assert Config.from_environ(ZONE | hostname).node_name == "from-hostname"
+    assert Config.from_environ(ZONE | {"HOSTNAME": " "}).node_name == socket.gethostname()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "accepts"),
+    [
+        ("zone", "a/b", "a name without slash and space, such as zone-a"),
+        ("zone", "a b", "a name without slash and space, such as zone-a"),
+        ("zone", "a\nb", "a name without slash and space, such as zone-a"),
+        ("zone", "\udcff", "a name without slash and space, such as zone-a"),
+        ("node_name", "a b", "a host name"),
+        ("node_name", "a,b", "a host name"),
+        ("node_name", "ä", "a host name"),
+        ("node_name", "a:b", "a host name"),
+        ("handler_type", "wr", "dummy | wrr"),
+        ("mode", "production", "dev | prod"),
+        ("log_level", "trace", "debug | info | warning | error"),
+        ("listen_host", "10.0.0.1:80", "an IPv4 or IPv6 address or a host name"),
+        ("listen_host", "300.1.1.1", "an IPv4 or IPv6 address or a host name"),
+        ("listen_port", "0", "a port from 1 to 65535"),
+        ("listen_port", "65536", "a port from 1 to 65535"),
+        ("listen_port", "-1", "a port from 1 to 65535"),
+        ("listen_port", "http", "a port from 1 to 65535"),
+        ("listen_port", "8080.0", "a port from 1 to 65535"),
+        ("listen_port", "٨٠", "a port from 1 to 65535"),
+        ("listen_port", "9" * 5000, "a port from 1 to 65535"),
+        ("weight_updater", "consul", "etcd | file"),
+        *(
+            ("etcd_host", text, "hosts separated by white space or commas, each [http[s]://]host[:port]")
+            for text in (
+                ",",
+                "etcd:x",
+                "etcd:0",
+                "etcd:99999",
+                "ftp://etcd",
+                "http://",
+                "a, b/c",
+                "user:pass@etcd",
+                "[::1",
+                "[::1]x",
+                "a?b",
+                "a;b",
+                "http://https://etcd",
+            )
+        ),
+        ("gateways", "10.0.3.1:x", "entries separated by white space, each [http://]host[:port]"),
+        ("gateways", "10.0.3.1:80,10.0.4.1:80", "entries separated by white space, each [http://]host[:port]"),
+        ("gateways", "a https://b", "entries separated by white space, each [http://]host[:port]"),
+        ("drain_timeout", "-1", SECONDS),
+        ("drain_timeout", "1d", SECONDS),
+        ("drain_timeout", "inf", SECONDS),
+        ("drain_timeout", "nan", SECONDS),
+        ("drain_timeout", "9" * 400, SECONDS),
+        ("connect_timeout", "fast", f"{SECONDS}; 0 = none"),
+        ("upstream_max_idle", "-1", "a number"),
+        ("upstream_max_idle", "1.5", "a number"),
+        ("tls_cert", "/no/such/file", "the path of a PEM file, and there is none"),
+        ("tls_cert", "/", "the path of a PEM file, and there is none"),
+        ("tls_cert", "x" * 5000, "the path of a PEM file, and there is none"),
+    ],
+)
+def test_a_bad_value_is_refused_by_a_line_with_the_variable_the_value_and_what_it_accepts(
+    name: str, text: str, accepts: str
+) -> None:
+    others = {"tls_key": str(FILE)} if name == "tls_cert" else {}
+    line = problem(**({name: text} | others))
+    assert line == f"eb_go_lb_{name} is {text!r}; it accepts {accepts}"
+    assert line.isprintable()
+
+
+def test_a_missing_zone_is_said_to_be_not_set() -> None:
+    for environ in ({}, {"eb_go_lb_zone": "  "}):
+        with pytest.raises(ConfigError) as refused:
+            Config.from_environ(environ | {"HOSTNAME": "node"})
+        assert (
+            str(refused.value) == "eb_go_lb_zone is not set; it accepts a name without slash and space, such as zone-a"
+        )
+
+
+def test_a_file_updater_without_a_file_is_refused() -> None:
+    assert problem(weight_updater="file") == (
+        "eb_go_lb_weights_file is not set; with weight updater file it accepts the path of a JSON file"
+    )
+
+
+def test_every_bad_variable_has_a_line() -> None:
+    with pytest.raises(ConfigError) as refused:
+        Config.from_environ({"HOSTNAME": "node", "eb_go_lb_listen_port": "x", "eb_go_lb_mode": "x"})
+    assert [line.split()[0] for line in str(refused.value).splitlines()] == [
+        "eb_go_lb_zone",
+        "eb_go_lb_mode",
+        "eb_go_lb_listen_port",
+    ]
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.sampled_from(NAMES), st.text(st.characters(exclude_characters="\0")))
+def test_whatever_a_variable_holds_it_is_read_or_refused_by_a_line_for_each_variable(name: str, text: str) -> None:
+    try:
+        config = Config.from_environ(ZONE | {"HOSTNAME": "node", PREFIX + name: text})
+    except ConfigError as exc:
+        lines = str(exc).splitlines()
+        assert all(line.startswith("eb_go_lb_") for line in lines)
+        assert len({line.split()[0] for line in lines}) == len(lines)
+    else:
+        assert all(len(line.splitlines()) <= 1 for line in config.lines())
+
+
+def test_the_resolved_configuration_can_be_read_again() -> None:
+    config = read(
+        node_name="n",
+        etcd_host="a,https://[::1]:1",
+        gateways="10.0.3.1:8080 10.0.4.1",
+        drain_timeout="1.5m",
+        connect_timeout="1234.5678ms",
+        keep_alive_timeout="12345678",
+        tls_cert=str(FILE),
+        tls_key=str(FILE),
+    )
+    lines = config.lines()
+    assert [line.partition("=")[0] for line in lines] == [PREFIX + name for name in NAMES]
+    assert "eb_go_lb_etcd_host=http://a:2379 https://[::1]:1" in lines
+    assert "eb_go_lb_drain_timeout=90" in lines
+    again = {name: text for name, _, text in (line.partition("=") for line in lines)}
+    assert Config.from_environ(again) == config
+
+
+def test_the_environment_is_passed_in_and_never_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("eb_go_lb_listen_port", "1")
+    assert read().listen_port == 8080
+
+
+def test_an_unknown_variable_is_found_with_the_one_that_may_have_been_meant() -> None:
+    environ = ZONE | {
+        "eb_go_lb_zones": "x",
+        "eb_go_lb_listenport": "x",
+        "EB_GO_LB_MODE": "x",
+        "eb_go_lb_colour": "x",
+        "OTHER": "x",
+    }
+    assert unknown_variables(environ) == [
+        ("EB_GO_LB_MODE", "eb_go_lb_mode"),
+        ("eb_go_lb_colour", None),
+        ("eb_go_lb_listenport", "eb_go_lb_listen_port"),
+        ("eb_go_lb_zones", "eb_go_lb_zone"),
+    ]

@@ -1,0 +1,134 @@
+"""Every line has the one form, whoever logs it: JSON on stdout in mode prod, lines for people on stderr in mode dev."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.golb_process import GolbProcess
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEAKER = """
+import logging, sys, warnings
+import structlog
+from golb.logs import configure_logs
+
+configure_logs(sys.argv[1], sys.argv[2])
+log = structlog.get_logger()
+log.debug("whisper")
+log.info("weights changed", function="größe", changes={"a": 1}, odd=object)
+log.warning("two\\nlines", key=b"\\xff", surrogate="\\udcff")
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("failed")
+    logging.getLogger("other").exception("failed %s", "too")
+logging.getLogger("other").debug("whisper")
+logging.getLogger("other").info("said by %s", "another")
+logging.getLogger("httpx").info("HTTP Request: POST /v3/kv/range")
+warnings.warn("old", DeprecationWarning, stacklevel=1)
+print("the end", file=sys.stderr if sys.argv[1] == "prod" else sys.stdout)
+"""
+FIELDS = {"timestamp", "level", "caller", "message"}
+
+
+def speak(tmp_path: Path, mode: str, level: str) -> tuple[str, str]:
+    """Return what a program that logs in all ways there are writes to stdout and stderr."""
+    script = tmp_path / "speaker.py"
+    script.write_text(SPEAKER)
+    command = [sys.executable, "-W", "default", str(script), mode, level]
+    done = subprocess.run(command, capture_output=True, timeout=30, check=True)
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def line_of(text: str) -> int:
+    return next(number for number, line in enumerate(SPEAKER.splitlines(), 1) if text in line)
+
+
+def test_in_mode_prod_every_line_is_json_on_stdout(tmp_path: Path) -> None:
+    out, err = speak(tmp_path, "prod", "info")
+    assert err == "the end\n"
+    lines: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
+    assert all(line.keys() >= FIELDS for line in lines)
+    for line in lines:
+        age = datetime.now(UTC) - datetime.fromisoformat(line["timestamp"])
+        assert 0 <= age.total_seconds() < 60
+    assert [(line["level"], line["message"].partition(": ")[2] or line["message"]) for line in lines] == [
+        ("info", "weights changed"),
+        ("warning", "two\nlines"),
+        ("error", "failed"),
+        ("error", "failed too"),
+        ("info", "said by another"),
+        ("warning", 'DeprecationWarning: old\n  warnings.warn("old", DeprecationWarning, stacklevel=1)\n'),
+    ]
+    assert lines[0]["function"] == "größe"
+    assert lines[0]["changes"] == {"a": 1}
+    for line in lines[2:4]:
+        assert line["exception"].startswith("Traceback (most recent call last):\n")
+        assert line["exception"].endswith("ZeroDivisionError: division by zero")
+
+
+def test_the_caller_is_the_file_and_line_that_logged(tmp_path: Path) -> None:
+    out, _ = speak(tmp_path, "prod", "info")
+    callers = [json.loads(line)["caller"] for line in out.splitlines()]
+    said = ["log.info", "log.warning", "log.exception", '"failed %s"', '"said by']
+    assert callers[:5] == [f"{tmp_path.name}/speaker.py:{line_of(text)}" for text in said]
+
+
+def test_in_mode_dev_lines_for_people_go_to_stderr(tmp_path: Path) -> None:
+    out, err = speak(tmp_path, "dev", "info")
+    assert out == "the end\n"
+    assert "\x1b" not in err  # it is no terminal, so there are no colours
+    first = err.splitlines()[0]
+    assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[info +\] weights changed ", first)
+    assert "function=größe" in first
+    assert f"caller={tmp_path.name}/speaker.py:{line_of('log.info')}" in first
+    for text in ("failed too", "said by another", "DeprecationWarning: old", "ZeroDivisionError: division by zero"):
+        assert text in err
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", True), ("info", False), ("error", False)])
+def test_what_is_below_the_level_is_not_logged(level: str, heard: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a case's value
+    out, _ = speak(tmp_path, "prod", level)
+    messages = [json.loads(line)["message"] for line in out.splitlines()]
+    assert messages.count("whisper") == (2 if heard else 0)
+    assert ("weights changed" in messages) is (level != "error")
+    assert "failed" in messages
+    assert not any("HTTP Request" in message for message in messages)
+
+
+def test_all_that_a_whole_golb_logs_has_that_form(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.json"
+    weights.write_text('{"f": {"ips": ["127.0.0.1:1"], "weights": [1]}, "g": 7, "h": {"ips": [], "weights": []}}')
+    variables = {"weight_updater": "file", "weights_file": str(weights), "log_level": "debug"}
+    with GolbProcess(**variables, colour="x", zon="y") as golb:
+        with closing(http.client.HTTPConnection("127.0.0.1", golb.port, timeout=10)) as client:
+            client.request("GET", "/function/f")
+            assert client.getresponse().status == 502
+        assert golb.stop() == 0
+        lines = golb.log()
+    assert all(line.keys() >= FIELDS for line in lines)
+    assert [(line["level"], line["message"]) for line in lines] == [
+        ("warning", "unknown variable"),
+        ("warning", "unknown variable"),
+        ("info", "weights changed"),
+        ("warning", "refused"),
+        ("info", "weights changed"),
+        ("info", "weights read"),
+        ("info", "serving"),
+        ("warning", "call failed"),
+        ("debug", "called"),
+        ("info", "stopping"),
+        ("info", "stopped"),
+    ]
+    assert [line.get("did_you_mean") for line in lines[:2]] == [None, "eb_go_lb_zone"]
+    assert {line["caller"].rpartition(":")[0] for line in lines} >= {"golb/service.py", "updaters/table.py"}
