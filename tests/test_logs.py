@@ -120,9 +120,9 @@ def test_all_that_a_whole_golb_logs_has_that_form(tmp_path: Path) -> None:
     assert [(line["level"], line["message"]) for line in lines] == [
         ("warning", "unknown variable"),
         ("warning", "unknown variable"),
-        ("info", "weights changed"),
+        ("debug", "weights changed"),
         ("warning", "refused"),
-        ("info", "weights changed"),
+        ("debug", "weights changed"),
         ("info", "weights read"),
         ("info", "serving"),
         ("warning", "call failed"),

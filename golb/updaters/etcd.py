@@ -37,7 +37,7 @@ class EtcdWeightUpdater(WeightUpdater):
         self._prefix = f"{KEY_PREFIX}{config.zone}/"
         self._table = Table()
         self._delay_s = 0.0
-        self._listed_at_s = -math.inf
+        self._listed_at_s = math.inf  # not since the last failure
 
     async def run(self, publish: Publish) -> NoReturn:
         async with EtcdClient(self.config.etcd_host) as client:
@@ -47,6 +47,7 @@ class EtcdWeightUpdater(WeightUpdater):
                 except EtcdError as exc:
                     if trio.current_time() - self._listed_at_s > _MAX_DELAY_S:
                         self._delay_s = 0.0  # it held for a while
+                    self._listed_at_s = math.inf
                     self._delay_s = min(max(2 * self._delay_s, _FIRST_DELAY_S), _MAX_DELAY_S)
                     # All nodes lose etcd at the same moment; they shall not come back at the same one.
                     delay_s = self._delay_s * uniform(0.5, 1.0)  # noqa: S311 - no secret

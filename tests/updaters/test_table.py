@@ -93,6 +93,7 @@ def test_replacing_all_tells_only_what_differs_and_what_is_gone() -> None:
 
 def test_an_update_is_logged_with_what_changed() -> None:
     table = Table()
+    table.replace({}, 6)
     with capture_logs() as logs:
         table.put("f", b'{"ips": ["10.0.0.1", "10.0.0.2"], "weights": [1, 2]}', 7)
         table.put("f", b'{"ips": ["10.0.0.1", "10.0.0.3"], "weights": [3, 0.5]}', 8)
