@@ -244,5 +244,5 @@ def _no_string(value: object) -> WeightsError:
 
 
 def _shown(value: object) -> str:
-    """Show a value in a log line: its JSON-like form, cut short where it is long."""
-    return reprlib.repr(value)
+    """Show a value in a log line, cut short where it is long."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else reprlib.repr(value)

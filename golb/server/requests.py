@@ -27,6 +27,8 @@ _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 # What has been looked at once need not be looked at again: a client says the same Host with each request.
 _HOSTS = NameCache(lambda value: value if _AUTHORITY.fullmatch(value.strip(b" \t")) else None)
+# What llhttp says of HTTP/1.2, and of the first bytes of HTTP/2.
+_OTHER_VERSIONS = frozenset({"Invalid HTTP version", "Pause on PRI/Upgrade"})
 _CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 
 
@@ -256,6 +258,8 @@ class RequestReader:
         if request is not None and request.complete and not request.keep_alive:
             return  # whatever comes behind the last request of a connection is nothing to answer
         refusal = Refusal(400, f"the request is malformed: {exc}")
+        if str(exc) in _OTHER_VERSIONS:
+            refusal = Refusal(505, "this is another version of HTTP; HTTP/1.1 and HTTP/1.0 are served here")
         if isinstance(exc, httptools.HttpParserInvalidMethodError) and not self.requests:
             method = TOKEN.match(data.lstrip(b"\r\n"))
             if method is not None and data.lstrip(b"\r\n")[method.end() : method.end() + 1] == b" ":

@@ -91,5 +91,5 @@ class EtcdWeightUpdater(WeightUpdater):
         except WeightsError as exc:
             if is_deleted:
                 return None  # it was refused when it came
-            self._table.refuse(repr(kv.key), str(exc), kv.mod_revision)
+            self._table.refuse(ascii(kv.key.decode(errors="backslashreplace")), str(exc), kv.mod_revision)
             return None
