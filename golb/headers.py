@@ -105,9 +105,12 @@ def trailer_section(trailers: Headers) -> bytes:
 
 
 def frame_chunk(body: bytes, trailers: Headers | None) -> bytes:
-    """Write a piece of a chunked body; `trailers`, if not None, say that it is the last."""
+    """Write a piece of a chunked body; `trailers`, if not None, say that it is the last.
+
+    What must not stand in trailers is left out.
+    """
     chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""  # an empty chunk would be the end
-    return chunk if trailers is None else chunk + trailer_section(trailers)
+    return chunk if trailers is None else chunk + trailer_section(without_hop_by_hop(trailers))
 
 
 def with_lead(lead: Headers, headers: Headers, final_hosts: Headers, forwarded_for: Headers) -> Headers:

@@ -237,7 +237,7 @@ class Connection:
             if not keep_alive:
                 await self._stream.send_eof()
             while dropped < _DISCARD_BYTES and not (keep_alive and request.refusal is not None):
-                data = await self._read_body()
+                data = await (self._read_body() if keep_alive else self._stream.receive_some(RECEIVE_BYTES))
                 if not data or (keep_alive and request.complete):
                     break
                 dropped += len(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from typing import TYPE_CHECKING
 
 import hypercorn
@@ -152,7 +153,10 @@ class Server:
             if self._ssl_context is None:
                 await self._connection(stream, stream, peer).run()
             else:
-                await self._serve_tls(stream, peer)
+                try:
+                    await self._serve_tls(stream, peer)
+                finally:
+                    stream.abort()
         except OSError:
             sock.close()  # it went away before it was looked at
         except Exception:  # the boundary of one connection
@@ -169,12 +173,11 @@ class Server:
                 await stream.do_handshake()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as exc:
             LOG.debug("TLS handshake failed", cause=str(exc.__cause__ or exc))
-            socket_stream.abort()
             return
         if stream.selected_alpn_protocol() == "h2":
-            await self._http2.serve(stream)
+            await self._http2.serve(stream, peer)
         else:
-            await self._connection(_TlsStream(stream), socket_stream, peer).run()
+            await self._connection(_TlsStream(stream, socket_stream), socket_stream, peer).run()
 
     def _connection(self, stream: SocketStream | _TlsStream, socket_stream: SocketStream, peer: Peer) -> Connection:
         return Connection(
@@ -182,7 +185,7 @@ class Server:
             stream,
             peer,
             self._timeouts,
-            stop_reading=socket_stream.stop_reading,
+            stop_reading=stream.stop_reading,
             abort=lambda reset: socket_stream.abort(reset=reset),
             is_draining=self._drain_requested.is_set,
         )
@@ -191,17 +194,42 @@ class Server:
 class _TlsStream:
     """TLS as a byte stream: its end, orderly or not, is the end of the socket's."""
 
-    def __init__(self, stream: trio.SSLStream[SocketStream]) -> None:
+    def __init__(self, stream: trio.SSLStream[SocketStream], socket_stream: SocketStream) -> None:
         self._stream = stream
+        self._socket_stream = socket_stream
+        self._ended = False
+        self._stopped = False
+        self._reading: trio.CancelScope | None = None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return bytes(await self._stream.receive_some(max_bytes))
+        if self._ended:  # whatever still comes is only counted
+            return await self._socket_stream.receive_some(max_bytes)
+        if self._stopped and not self._socket_stream.has_input():
+            return b""
+        with trio.CancelScope() as self._reading:
+            return bytes(await self._stream.receive_some(max_bytes))
+        return b""
+
+    def stop_reading(self) -> None:
+        """Let a reader, now or later, see the end of the stream behind what has arrived; writing goes on.
+
+        If the socket ended instead, TLS would write no more either.
+        """
+        self._stopped = True
+        if self._reading is not None and not self._socket_stream.has_input():
+            self._reading.cancel()
 
     async def send_all(self, data: bytes) -> None:
         await self._stream.send_all(data)
 
     async def send_eof(self) -> None:
-        await self._stream.aclose()  # TLS as Python has it cannot end one direction only
+        self._ended = True
+        try:
+            await self._stream.unwrap()  # tells the client, and waits for it to do the same
+        except trio.BrokenResourceError:
+            pass  # it goes on sending, or has just gone
+        except trio.BusyResourceError:  # a tunnel: TLS as Python has it cannot end one direction only
+            await self._stream.aclose()
 
 
 def _bind_address(config: Config) -> str:
@@ -219,6 +247,9 @@ def _hypercorn_config(config: Config) -> hypercorn.Config:
     result.include_date_header = False
     result.include_server_header = False
     result.errorlog = None
+    # HTTP/2: a connection may carry any number of requests, and a body waits for its application by flow control.
+    result.keep_alive_max_requests = sys.maxsize
+    result.max_app_queue_size = sys.maxsize
     return result
 
 

@@ -14,6 +14,7 @@ from golb.headers import HOP_BY_HOP, X_FINAL_HOST, X_FORWARDED_FOR, Headers, Nam
 
 MAX_HEAD_BYTES = 65536
 MAX_HEADERS = 200
+_TOO_LONG = f"the answer's head or trailers are longer than {MAX_HEAD_BYTES} bytes"
 
 # Answers that end with their head (RFC 9112, 6.3).
 _BODILESS = frozenset({204, 304})
@@ -79,6 +80,7 @@ class AnswerReader:
         self._parser = httptools.HttpResponseParser(self)
         self._parser_is_lost = False
         self._head_bytes = 0
+        self._body_came = False
 
     def begin(self, *, head_request: bool) -> Answer:
         """Make ready for the answer to a new request."""
@@ -106,10 +108,12 @@ class AnswerReader:
                 raise exc.__context__ from None
             if not answer.complete:
                 raise UpstreamError(f"the answer is malformed: {exc}") from exc
-        if not answer.status:
-            self._head_bytes += len(data)
+        if not answer.complete:
+            # Between and behind the chunks of a body, their extensions and the trailers are as good as a head.
+            self._head_bytes = 0 if self._body_came else self._head_bytes + len(data)
+            self._body_came = False
             if self._head_bytes > MAX_HEAD_BYTES:
-                raise UpstreamError(f"the answer's head is longer than {MAX_HEAD_BYTES} bytes")
+                raise UpstreamError(_TOO_LONG)
 
     def take_body(self, data: bytes) -> None:
         """Take bytes of a body that needs no parsing: at most `bytes_left` of the answer, or any `until_close`."""
@@ -150,6 +154,11 @@ class AnswerReader:
             answer.interim.append((status, answer.headers))
             answer.headers, answer.special = [], []
             return
+        if self._head_bytes:  # only a head that takes several reads can be too long
+            size = sum(len(name) + len(value) + 4 for name, value in answer.headers + answer.special)
+            if size > MAX_HEAD_BYTES:
+                raise UpstreamError(_TOO_LONG)
+            self._head_bytes = 0
         self._read_special(answer, status, parser.get_http_version())
         self.reusable = parser.should_keep_alive()
         answer.upgraded = status == _SWITCHING_PROTOCOLS and parser.should_upgrade()
@@ -161,6 +170,7 @@ class AnswerReader:
             self.reusable = False  # bytes that belong to no answer
             return
         answer.body.append(data)
+        self._body_came = True
         if answer.bytes_left is not None:
             answer.bytes_left -= len(data)
 

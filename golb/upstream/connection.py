@@ -41,7 +41,8 @@ class UpstreamConnection:
     Args:
         pool: the connections of the endpoint, to which this one goes back.
         stream: owned by the connection.
-        answer_timeouts: bounds each wait for the endpoint, from when `watch` is called on.
+        answer_timeouts: bounds each wait for the endpoint's bytes, from when `watch` is called on.
+        write_timeouts: bounds each wait for the endpoint to read.
     """
 
     __slots__ = (
@@ -51,20 +52,31 @@ class UpstreamConnection:
         "_is_watched",
         "_reader",
         "_was_kept",
+        "_write_timeouts",
         "answer",
         "pool",
         "receive",
+        "request_sent",
         "stream",
         "watcher",
     )
 
-    def __init__(self, pool: Pool, stream: SocketStream, answer_timeouts: TimeoutQueue[UpstreamConnection]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        stream: SocketStream,
+        answer_timeouts: TimeoutQueue[UpstreamConnection],
+        write_timeouts: TimeoutQueue[UpstreamConnection],
+    ) -> None:
         self.pool = pool
         self.receive: Receive | None = None
         """The client's side of the request under way, for whoever watches it."""
         self.watcher: Watcher | None = None
+        self.request_sent = False
+        """Of a request whose body was still to come, all has been written."""
         self.stream = stream
         self._answer_timeouts = answer_timeouts
+        self._write_timeouts = write_timeouts
         self._reader = AnswerReader()
         self.answer = self._reader.answer
         """To the request under way."""
@@ -86,18 +98,29 @@ class UpstreamConnection:
             if self._is_waiting:
                 self._answer_timeouts.start(self)
 
+    async def end_watch(self) -> None:
+        """End the watch on the client; when this returns, nobody else calls `receive` any more."""
+        if self.watcher is not None:
+            await self.watcher.stop()
+            self.watcher = None
+
     async def write(self, data: bytes) -> None:
         """Send a piece of the request.
 
         Raises:
             UpstreamError: the connection failed, or was aborted.
         """
+        sent = 0
         try:
             sent = self.stream.send_now(data)
             if sent < len(data):
-                await self.stream.send_all(data[sent:])
+                self._write_timeouts.start(self)
+                try:
+                    await self.stream.send_all(data[sent:])
+                finally:
+                    self._write_timeouts.stop(self)
         except NothingSentError as exc:
-            raise StaleConnectionError(sent=False) if self._was_kept else self._broken(exc) from exc
+            raise StaleConnectionError(sent=False) if self._was_kept and not sent else self._broken(exc) from exc
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
 

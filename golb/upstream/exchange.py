@@ -59,9 +59,12 @@ class Upstream:
         self.poller = poller
         self.connect_timeout_s = connect_timeout_s or float("inf")
         self.max_idle = max_idle
-        late = UpstreamTimeoutError(f"no answer within {response_timeout_s:g} s")
+        late = f"no answer within {response_timeout_s:g} s"
         self.answer_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(
-            response_timeout_s, lambda connection: connection.abort(late)
+            response_timeout_s, lambda connection: connection.abort(UpstreamTimeoutError(late))
+        )
+        self.write_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(
+            response_timeout_s, lambda connection: connection.abort(UpstreamTimeoutError(late))
         )
         self.idle_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(
             idle_timeout_s, lambda connection: connection.pool.forget(connection)
@@ -93,12 +96,13 @@ class Upstream:
             ClientGone: nobody is there to answer.
         """
         connection = pool.take() or await pool.connect()
-        exchange = self._exchange_with_upload if call.more_body else self._exchange
+        uploads = call.more_body  # whatever of the body has passed by then is lost to a second try
+        exchange = self._exchange_with_upload if uploads else self._exchange
         try:
             try:
                 await exchange(connection, call)
             except StaleConnectionError as exc:
-                if exc.sent and (call.more_body or call.method not in _IDEMPOTENT):
+                if exc.sent and (uploads or call.method not in _IDEMPOTENT):
                     raise
                 connection.abort()
                 connection = await pool.connect()
@@ -117,12 +121,12 @@ class Upstream:
         finally:
             self._watch_queue.stop(connection)
             if connection.watcher is not None:
-                await connection.watcher.stop()
-                connection.watcher = None
+                await connection.end_watch()
 
     async def _exchange_with_upload(self, connection: UpstreamConnection, call: Call) -> None:
         connection.begin(call.receive, head_request=call.method == "HEAD")
         connection.watch()
+        connection.request_sent = False
         await connection.write(call.head)
         failure: Exception | None = None
         asked_for_body = trio.Event()
@@ -135,7 +139,7 @@ class Upstream:
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
-        if call.more_body:
+        if not connection.request_sent:
             connection.spoil()  # the endpoint still waits for the rest
 
     async def _upload(self, connection: UpstreamConnection, call: Call, asked_for_body: trio.Event) -> None:
@@ -152,6 +156,7 @@ class Upstream:
                 if data := call.frame(await call.receive()):
                     await connection.write(data)
                     self.answer_timeouts.restart(connection)
+            connection.request_sent = True
             await _wait_for_disconnect(call.receive)
             connection.abort(ClientGone("the client went away before its answer was there"))
         except ClientGone as exc:
@@ -178,6 +183,10 @@ class Upstream:
             if not answer.upgraded or "golb.tunnel" not in call.extensions:
                 raise UpstreamError("the endpoint switched to another protocol without being asked")
             connection.spoil()
+            # From here on `receive` is the tunnel's.
+            self._watch_queue.stop(connection)
+            if connection.watcher is not None:
+                await connection.end_watch()
             await send(event)
             await relay_tunnel(connection, call.receive, send)
             return
@@ -191,12 +200,14 @@ class Upstream:
             event["trailers"] = True
         await send(event)
         last = answer.take_body() if answer.complete else await self._relay_body(connection, answer, send)
-        await send({"type": "http.response.body", "body": last, "more_body": trailers})
+        await send({"type": "http.response.body", "body": last})
         if trailers:
             await send({"type": "http.response.trailers", "headers": without_hop_by_hop(answer.trailers)})
 
     async def _relay_body(self, connection: UpstreamConnection, answer: Answer, send: Send) -> bytes:
         """Pass the body on as it comes; return its last piece, which is for the caller to pass on."""
+        if not answer.body:  # it may be long in coming, and the head is not to wait for it
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
         while True:
             try:
                 body = await connection.read_body()

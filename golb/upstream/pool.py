@@ -56,15 +56,17 @@ class Pool:
         Raises:
             UpstreamError: the endpoint cannot be reached; the text says why.
         """
-        timeout_s = self._upstream.connect_timeout_s
+        upstream = self._upstream
+        timeout_s = upstream.connect_timeout_s
         try:
             with trio.fail_after(timeout_s):
                 sock = await _connect(self.endpoint.host, self.endpoint.port)
+            stream = SocketStream(sock, upstream.poller)
         except trio.TooSlowError:
             raise UpstreamError(f"no connection within {timeout_s:g} s") from None
         except OSError as exc:
             raise UpstreamError(f"cannot connect: {exc.strerror or exc}") from exc
-        return UpstreamConnection(self, SocketStream(sock, self._upstream.poller), self._upstream.answer_timeouts)
+        return UpstreamConnection(self, stream, upstream.answer_timeouts, upstream.write_timeouts)
 
     def put(self, connection: UpstreamConnection) -> None:
         """Take a connection back after its answer; keep it if it may be used again and there is room."""

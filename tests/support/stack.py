@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 FUNCTION = "f"
 NODE = "eb-a"
 # No test of a server takes as long unless something hangs.
-BOUND_S = 5.0
+BOUND_S = 10.0
 
 
 @frozen
@@ -58,8 +59,13 @@ class RunningGolb(RunningServer):
 
 def make_config(**variables: str) -> Config:
     """Make a configuration by the names of variables without their prefix; it listens on a free port of loopback."""
-    variables = {"zone": "zone-a", "node_name": NODE, "listen_host": "127.0.0.1", **variables}
-    config = Config.from_environ({f"eb_go_lb_{name}": value for name, value in variables.items()})
+    return _make_config(tuple(variables.items()))
+
+
+@cache  # looking for plugins takes as long as the rest of many a test
+def _make_config(variables: tuple[tuple[str, str], ...]) -> Config:
+    all_variables = {"zone": "zone-a", "node_name": NODE, "listen_host": "127.0.0.1", **dict(variables)}
+    config = Config.from_environ({f"eb_go_lb_{name}": value for name, value in all_variables.items()})
     return evolve(config, listen_port=0)
 
 
@@ -100,7 +106,10 @@ async def running_golb(*authorities: str, **variables: str) -> AsyncIterator[Run
             golb = RunningGolb(server, port, stopped, upstream, handler)
             golb.put_weights(dict.fromkeys(authorities, 1))
             handler.handle_weights_loaded()
-            yield golb
+            try:
+                yield golb
+            finally:
+                golb.put_weights({})  # closes the idle connections
             nursery.cancel_scope.cancel()
 
 

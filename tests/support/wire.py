@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
 
 import trio
 from attrs import field, frozen
@@ -60,7 +61,7 @@ class Wire:
         self.stream = stream
         self._unread = b""
 
-    async def __aenter__(self) -> Wire:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -70,6 +71,12 @@ class Wire:
 
     async def send(self, data: bytes) -> None:
         await self.stream.send_all(data)
+
+    async def send_until_broken(self, data: bytes) -> None:
+        """Send again and again, until the peer has closed the connection."""
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await self.send(data)
 
     async def send_eof(self) -> None:
         """End this direction; the other one goes on."""
@@ -183,5 +190,9 @@ async def connect(port: int, ssl_context: ssl.SSLContext | None = None) -> Wire:
     if ssl_context is None:
         return Wire(stream)
     tls = trio.SSLStream(stream, ssl_context, server_hostname="localhost", https_compatible=True)
-    await tls.do_handshake()
+    try:
+        await tls.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
     return Wire(tls)

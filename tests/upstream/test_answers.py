@@ -1,0 +1,220 @@
+"""What an endpoint may send, by `AnswerReader` alone: no sockets, no tasks. What golb makes of it is in test_exchange.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import frozen
+from hypothesis import given
+from hypothesis import strategies as st
+
+from golb.errors import UpstreamError
+from golb.upstream.answers import MAX_HEAD_BYTES, MAX_HEADERS, AnswerReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from golb.headers import Headers
+
+
+@frozen
+class Seen:
+    """All that an answer says, however its bytes came."""
+
+    status: int
+    interim: list[tuple[int, Headers]]
+    headers: Headers
+    body: bytes
+    trailers: Headers
+    complete: bool
+    until_close: bool
+    upgraded: bool
+    leftover: bytes
+    reusable: bool
+    failed: bool
+
+
+def answer(*lines: bytes, status: bytes = b"200 OK", body: bytes = b"") -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 " + status, *lines]) + b"\r\n\r\n" + body
+
+
+def chunked(*pieces: bytes, trailers: bytes = b"") -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n" + trailers + b"\r\n"
+
+
+def read(pieces: Iterable[bytes], reader: AnswerReader | None = None, *, head_request: bool = False) -> Seen:
+    """Feed an answer as a connection does, but for the bytes that pass the parser by there."""
+    reader = reader or AnswerReader()
+    found = reader.begin(head_request=head_request)
+    failed = False
+    for piece in pieces:
+        if found.upgraded:
+            found.leftover += piece
+            continue
+        try:
+            reader.feed(piece)
+        except UpstreamError:
+            failed = True
+            break
+    return Seen(
+        found.status,
+        found.interim,
+        found.headers,
+        b"".join(found.body),
+        found.trailers,
+        found.complete,
+        found.until_close,
+        found.upgraded,
+        found.leftover,
+        reader.reusable,
+        failed,
+    )
+
+
+def test_a_reader_reads_one_answer_after_the_other() -> None:
+    reader = AnswerReader()
+    for method_is_head in (False, True, False, False):
+        body = b"" if method_is_head else b"ok"
+        seen = read([answer(b"Content-Length: 2", body=body)], reader, head_request=method_is_head)
+        assert (seen.status, seen.body, seen.complete, seen.reusable) == (200, body, True, True)
+    seen = read([answer(b"Transfer-Encoding: chunked", body=chunked(b"ok"))], reader)
+    assert (seen.body, seen.complete, seen.reusable) == (b"ok", True, True)
+
+
+def test_a_body_of_known_length_may_pass_the_parser_by() -> None:
+    reader = AnswerReader()
+    found = reader.begin(head_request=False)
+    reader.feed(answer(b"Content-Length: 8", body=b"abc"))
+    assert found.bytes_left == 5
+    reader.take_body(b"defgh")
+    assert (found.take_body(), found.complete) == (b"abcdefgh", True)
+    assert read([answer(b"Content-Length: 2", body=b"ok")], reader).body == b"ok"
+
+
+def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    seen = read([answer(body=b"abc"), b"def"])
+    assert (seen.body, seen.until_close, seen.complete, seen.reusable) == (b"abcdef", True, False, False)
+
+
+def test_interim_answers_come_first() -> None:
+    seen = read(
+        [answer(status=b"100 Continue") + answer(b"Link: a", status=b"103 Early Hints") + answer(b"Content-Length: 0")]
+    )
+    assert (seen.interim, seen.status) == ([(100, []), (103, [(b"link", b"a")])], 200)
+
+
+def test_header_count_is_bounded() -> None:
+    lines = [b"X-%d: 1" % number for number in range(MAX_HEADERS - 1)]
+    assert not read([answer(*lines, b"Content-Length: 0")]).failed
+    assert read([answer(*lines, b"Content-Length: 0", b"One-More: 1")]).failed
+
+
+@pytest.mark.parametrize("piece_bytes", [1000, 40000, 65536])
+def test_head_length_is_bounded_however_it_is_cut(piece_bytes: int) -> None:
+    def head(size: int) -> list[bytes]:
+        whole = answer(b"Content-Length: 0", *[b"X-%02d: " % number + b"a" * (size // 50 - 8) for number in range(50)])
+        return [whole[start : start + piece_bytes] for start in range(0, len(whole), piece_bytes)]
+
+    assert not read(head(MAX_HEAD_BYTES - 1000)).failed
+    assert read(head(MAX_HEAD_BYTES + 1000)).failed
+
+
+@pytest.mark.parametrize(
+    ("begin", "endless"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X: " + b"a" * 4000 + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"a" * 4000),
+        (answer(b"Transfer-Encoding: chunked", body=b"1\r\na\r\n0\r\n"), b"X: " + b"a" * 4000 + b"\r\n"),
+        (answer(b"Transfer-Encoding: chunked", body=b"1;"), b"a" * 4000),
+        (b"", answer(b"Link: a", status=b"103 Early Hints")),
+    ],
+    ids=["head", "header", "trailers", "chunk extension", "interim answers"],
+)
+def test_what_comes_without_end_is_refused(begin: bytes, endless: bytes) -> None:
+    pieces = [begin, *[endless] * (2 * MAX_HEAD_BYTES // len(endless))] if begin else [endless] * 2000
+    assert read(pieces).failed
+
+
+def test_a_long_chunked_body_with_trailers_is_not_taken_for_a_long_head() -> None:
+    chunk = b"ea60\r\n" + b"b" * 60000 + b"\r\n"
+    pieces = [answer(b"Transfer-Encoding: chunked"), *[chunk] * 3, b"0\r\n", b"X: " + b"a" * 30000 + b"\r\n\r\n"]
+    seen = read(pieces)
+    assert (seen.failed, len(seen.body), len(seen.trailers), seen.complete) == (False, 180000, 1, True)
+
+
+# The same bytes in any cuts give the same answer.
+
+lines = st.lists(
+    st.sampled_from(
+        [
+            b"X: y",
+            b"x-start: 1",
+            b"X: z",
+            b"Empty:",
+            b"Connection: close",
+            b"Connection: X-Start",
+            b"Connection: keep-alive",
+            b"Keep-Alive: 5",
+            b"X-Final-Host: a:1",
+            b"X-Forwarded-For: b",
+            b"Upgrade: h2c",
+        ]
+    ),
+    max_size=5,
+)
+bodies = st.binary(max_size=30)
+interim = st.lists(
+    st.sampled_from([answer(status=b"100 Continue"), answer(b"Link: a", status=b"103 Early Hints")]), max_size=2
+)
+finals = st.one_of(
+    st.builds(lambda more, body: answer(b"Content-Length: %d" % len(body), *more, body=body), lines, bodies),
+    st.builds(
+        lambda more, pieces, trailers: answer(
+            b"Transfer-Encoding: chunked",
+            *more,
+            body=chunked(
+                *[piece for piece in pieces if piece], trailers=b"".join(b"%b\r\n" % line for line in trailers)
+            ),
+        ),
+        lines,
+        st.lists(bodies, max_size=3),
+        st.lists(st.sampled_from([b"X-Sum: 1", b"Y:", b"X-Final-Host: a"]), max_size=2),
+    ),
+    st.builds(lambda more, body: answer(*more, body=body), lines, bodies),
+    st.builds(lambda more: answer(*more, status=b"204 No Content"), lines),
+    st.builds(lambda more: answer(*more, b"Content-Length: 9", status=b"304 Not Modified"), lines),
+    st.builds(
+        lambda body: answer(b"Connection: upgrade", b"Upgrade: x", status=b"101 Switching Protocols", body=body), bodies
+    ),
+    st.sampled_from(
+        [
+            answer(b"X : y"),
+            answer(b"Transfer-Encoding: gzip"),
+            answer(status=b"099 Low"),
+            answer(b"Content-Length: 1", b"Content-Length: 1", body=b"a"),
+            answer(b"Transfer-Encoding: chunked", body=b"1\r\nab\r\n"),
+            b"nonsense",
+        ]
+    ),
+)
+behind = st.sampled_from([b"", b"", b"junk", answer(b"Content-Length: 1", body=b"a")])
+
+
+@given(before=interim, final=finals, rest=behind, data=st.data(), head_request=st.booleans())
+def test_the_same_bytes_in_any_cuts_are_the_same_answer(
+    *, before: list[bytes], final: bytes, rest: bytes, data: st.DataObject, head_request: bool
+) -> None:
+    if head_request:  # bytes behind an answer to HEAD are looked for by the pool, not by the parser
+        final, rest = final.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", b""
+    stream = b"".join(before) + final + rest
+    cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(stream) - 1)), max_size=12)))
+    pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    whole = read([stream], head_request=head_request)
+    assert read(pieces, head_request=head_request) == whole
+    assert read((stream[index : index + 1] for index in range(len(stream))), head_request=head_request) == whole
+
+
+@given(stream=st.binary(max_size=200), prefix=st.sampled_from([b"", b"HTTP/1.1 ", answer()[:-2], answer()]))
+def test_no_bytes_make_it_raise_anything_else(stream: bytes, prefix: bytes) -> None:
+    read([prefix + stream, stream])
