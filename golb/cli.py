@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         configure_logs(config.mode, config.log_level)
         for name, meant in unknown_variables(environ):
             LOG.warning("unknown variable", variable=name, **({"did_you_mean": meant} if meant else {}))
+        _raise_descriptor_limit()
         trio.run(serve, config)
     except ConfigError as exc:
         sys.stderr.write(f"{exc}\n")
@@ -45,6 +47,12 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         sys.stderr.write(f"{exc}\n")
         return EXIT_LISTEN
     return 0
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many connections as the system does: each takes a descriptor, and the soft limit is for programs of old."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _parser() -> argparse.ArgumentParser:

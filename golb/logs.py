@@ -5,7 +5,9 @@ What other packages log by the standard library leaves the same way, so that eve
 
 from __future__ import annotations
 
+import io
 import logging
+import select
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -15,6 +17,11 @@ from structlog.processors import CallsiteParameter, CallsiteParameterAdder
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
+
+LOG = structlog.get_logger()
+
+# At most 4 bytes each in UTF-8, so that a piece is no longer than PIPE_BUF, 4,096 bytes.
+_PIECE_CHARACTERS = 1024
 
 _CALLSITE = CallsiteParameterAdder(
     {CallsiteParameter.PATHNAME, CallsiteParameter.LINENO}, additional_ignores=["structlog", "logging", "golb.logs"]
@@ -29,6 +36,7 @@ def configure_logs(mode: str, level: str) -> None:
         level: the least level that is logged: `debug`, `info`, `warning` or `error`.
     """
     stream = sys.stdout if mode == "prod" else sys.stderr
+    lines = cast("TextIO", _Lines(stream))
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -47,10 +55,10 @@ def configure_logs(mode: str, level: str) -> None:
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lines(stream))),
+        logger_factory=structlog.WriteLoggerFactory(lines),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -65,19 +73,39 @@ def configure_logs(mode: str, level: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-class _Lines:
-    """A stream that may break: whoever reads the log going away must not end what is logged about."""
+class _Lines(io.TextIOBase):
+    """A stream that never makes golb wait or fail: whoever reads the log may be slow, or gone.
+
+    A line that finds no room is dropped; the next one that finds some says how many were.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._dropped = 0
+        self._poll: select.poll | None = None
+        with suppress(OSError):  # a stream in memory has no descriptor, and never lacks room
+            self._poll = select.poll()
+            self._poll.register(stream.fileno(), select.POLLOUT)
 
-    def write(self, text: str) -> None:
-        with suppress(OSError):
-            self._stream.write(text)
+    def isatty(self) -> bool:
+        return self._stream.isatty()
 
-    def flush(self) -> None:
-        with suppress(OSError):
-            self._stream.flush()
+    def write(self, text: str) -> int:
+        if self._dropped and self._has_room():
+            dropped, self._dropped = self._dropped, 0
+            LOG.warning("log lines dropped, nobody read them in time", lines=dropped)
+        for start in range(0, len(text), _PIECE_CHARACTERS):
+            if not self._has_room():
+                self._dropped += 1
+                break
+            with suppress(OSError):
+                self._stream.write(text[start : start + _PIECE_CHARACTERS])
+                self._stream.flush()
+        return len(text)
+
+    def _has_room(self) -> bool:
+        """Tell whether a piece can be written without waiting; a pipe that is ready takes PIPE_BUF bytes (pipe(7))."""
+        return self._poll is None or bool(self._poll.poll(0))
 
 
 def _add_caller(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -39,8 +39,8 @@ class Poller:
     def add(self, sock: socket.socket, reader: Reader) -> None:
         """Begin to watch a socket; what is there already counts as new."""
         fd = sock.fileno()
-        self._readers[fd] = reader
         self._epoll.register(fd, _WATCHED)
+        self._readers[fd] = reader
 
     def remove(self, sock: socket.socket) -> None:
         """End that. Close the socket next: that takes it out of the epoll."""

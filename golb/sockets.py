@@ -53,6 +53,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
         sock.setblocking(False)
         # Each write is a whole message or a large piece of one: waiting for more of it (Nagle) only adds delay.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A peer that has lost its power says nothing more: it is found out within two minutes or so.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
         self.socket = sock
         self._poller = poller
         self._has_input = False

@@ -177,6 +177,9 @@ class Connection:
                         timer.start(self)
             finally:
                 timer.stop(self)
+        else:
+            # Requests that came together are answered without a read between them, perhaps thousands: others get a turn.
+            await trio.lowlevel.checkpoint()
         self._request = request = reader.requests.popleft()
         self._body_taken = False
         self._writer.begin(request)

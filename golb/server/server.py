@@ -29,7 +29,8 @@ LOG = structlog.get_logger()
 _BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 # One turn of the loop takes so many new connections at most, so that the others get theirs.
 _ACCEPTED_AT_ONCE = 64
-_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# Whatever else accept(2) may report is of a client or of the moment: no descriptors left, a firewall, a network down.
+_BROKEN_LISTENER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
 _ACCEPT_PAUSE_S = 0.1
 # A client that has just connected has a request on its way.
 _NEWCOMER_GRACE_S = 0.5
@@ -99,7 +100,12 @@ class Server:
                     await self._drain_requested.wait()
                     acceptors.cancel_scope.cancel()
                 for sock in sockets:
-                    self._accept_some(sock, connections, _BACKLOG)  # what has queued up would be refused by the close
+                    try:
+                        self._accept_some(
+                            sock, connections, _BACKLOG
+                        )  # what has queued up would be refused by the close
+                    except OSError as exc:
+                        LOG.warning("cannot accept", cause=exc.strerror, connections=len(connections.child_tasks))
             finally:
                 for sock in sockets:
                     sock.close()
@@ -126,7 +132,7 @@ class Server:
             try:
                 self._accept_some(sock, connections, _ACCEPTED_AT_ONCE)
             except OSError as exc:
-                if exc.errno not in _OUT_OF_RESOURCES:
+                if exc.errno in _BROKEN_LISTENER:
                     raise
                 LOG.warning("cannot accept", cause=exc.strerror, connections=len(connections.child_tasks))
                 await trio.sleep(_ACCEPT_PAUSE_S)

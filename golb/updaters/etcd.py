@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from random import uniform
 from typing import TYPE_CHECKING, NoReturn
 
@@ -37,7 +36,6 @@ class EtcdWeightUpdater(WeightUpdater):
         self._prefix = f"{KEY_PREFIX}{config.zone}/"
         self._table = Table()
         self._delay_s = 0.0
-        self._listed_at_s = math.inf  # not since the last failure
 
     async def run(self, publish: Publish) -> NoReturn:
         async with EtcdClient(self.config.etcd_host) as client:
@@ -45,9 +43,6 @@ class EtcdWeightUpdater(WeightUpdater):
                 try:
                     await self._follow(client, publish)
                 except EtcdError as exc:
-                    if trio.current_time() - self._listed_at_s > _MAX_DELAY_S:
-                        self._delay_s = 0.0  # it held for a while
-                    self._listed_at_s = math.inf
                     self._delay_s = min(max(2 * self._delay_s, _FIRST_DELAY_S), _MAX_DELAY_S)
                     # All nodes lose etcd at the same moment; they shall not come back at the same one.
                     delay_s = self._delay_s * uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -57,12 +52,13 @@ class EtcdWeightUpdater(WeightUpdater):
     async def _follow(self, client: EtcdClient, publish: Publish) -> None:
         """List, publish what differs, and follow; returns only by an EtcdError."""
         listed = await client.get_prefix(self._prefix)
-        self._listed_at_s = trio.current_time()
         publish(self._table.replace(self._by_function(listed.kvs), listed.revision))
         LOG.info("weights listed", zone=self.config.zone, functions=len(self._table), revision=listed.revision)
         # etcd's revision names the last change that is in the list, so the watch begins one after it.
         async with client.watch_prefix(self._prefix, start_revision=listed.revision + 1) as watch:
+            self._delay_s /= 4  # etcd is back; one that keeps going away is still asked ever less
             async for batch in watch:
+                self._delay_s = 0.0
                 publish(self._changes(batch.events))
 
     def _by_function(self, kvs: Iterable[KeyValue]) -> dict[str, tuple[bytes, int]]:

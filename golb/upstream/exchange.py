@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+import structlog
 import trio
 
 from golb.errors import AnswerBroken, ClientGone, UpstreamError, UpstreamTimeoutError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from golb.poller import Poller
     from golb.upstream.answers import Answer
     from golb.weights import Endpoint
+
+LOG = structlog.get_logger()
 
 # A client is watched once its answer has taken so long: most answers are there by then, and cost nothing for it.
 _WATCH_AFTER_S = 0.05
@@ -254,6 +257,9 @@ class _Watcher:
             with self._scope:
                 await _wait_for_disconnect(self._receive)
                 self._connection.abort(ClientGone("the client went away before its answer was there"))
+        except Exception:  # `receive` may be any server's; nothing of it reaches the other requests
+            LOG.exception("client cannot be watched")
+            self._connection.abort(ClientGone("the client could not be watched"))
         finally:
             self._done.set()
 

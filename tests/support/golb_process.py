@@ -81,6 +81,10 @@ class GolbProcess:
         fields = Path(f"/proc/{self.pid}/statm").read_text().split()
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def descriptors(self) -> int:
+        """Return how many it holds."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
     def __enter__(self) -> Self:
         self.start()
         return self
