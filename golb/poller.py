@@ -1,11 +1,17 @@
-"""One epoll for all connections, behind Trio's.
+"""One epoll for all connections, behind Trio's, and one moment at which small writes leave.
 
 `trio.lowlevel.wait_readable` arms and disarms a socket for each wait: two system calls and a dozen calls of Python.
 Here each socket is registered once, edge-triggered, and one task passes on what a single poll has found for all of
-them; that saves a third of what a bare proxy on Trio costs. Whoever reads a socket has to know the rules of edges:
+them; that saves a third of what a bare proxy on Trio costs. Whoever reads or writes a socket has to know the rules of
+edges (epoll(7)):
 
 - An event says that something has come since the last one. Who has not read until the socket was empty gets no other.
-- A read that returns less than it asked for has emptied the socket, unless the peer has ended its side (epoll(7)).
+- A read that returns less than it asked for has emptied the socket, unless the peer has ended its side.
+- An event for output comes only after a write that the socket did not take in full.
+
+Small writes wait until all tasks that can run have run, just before Trio waits for I/O, and leave one behind the
+other. A peer that sleeps on another core is woken by the first of them and finds the others there, where each write
+by itself would wake it anew; under load that saves a third of a proxy's time, and a write never waits for an event.
 """
 
 from __future__ import annotations
@@ -19,44 +25,72 @@ if TYPE_CHECKING:
     import socket
 
 _INPUT = select.EPOLLIN
-_WATCHED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+_OUTPUT = select.EPOLLOUT
+_MAY_WRITE = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
+_WATCHED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLOUT | select.EPOLLET
 
 
-class Reader(Protocol):
-    """Whoever reads a socket."""
+class Pollable(Protocol):
+    """Whoever reads and writes a socket."""
 
     def notice_input(self, *, ended: bool) -> None:
         """Learn that there is something to read; `ended`: also the peer's end, or an error."""
 
+    def notice_output(self) -> None:
+        """Learn that the socket takes more, if it was full."""
 
-class Poller:
-    """Tells readers when there is something to read. Made once for a process, and run by its root nursery."""
+    def flush(self) -> None:
+        """Write what has waited for the end of the round; must not raise."""
+
+
+class Poller(trio.abc.Instrument):
+    """Tells connections when there is something to do. Made once for a process, and run by its root nursery."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._readers: dict[int, Reader] = {}
+        self._watched: dict[int, Pollable] = {}
+        self._to_flush: list[Pollable] = []
 
-    def add(self, sock: socket.socket, reader: Reader) -> None:
+    def add(self, sock: socket.socket, pollable: Pollable) -> None:
         """Begin to watch a socket; what is there already counts as new."""
         fd = sock.fileno()
         self._epoll.register(fd, _WATCHED)
-        self._readers[fd] = reader
+        self._watched[fd] = pollable
 
     def remove(self, sock: socket.socket) -> None:
         """End that. Close the socket next: that takes it out of the epoll."""
-        self._readers.pop(sock.fileno(), None)
+        self._watched.pop(sock.fileno(), None)
+
+    def flush_later(self, pollable: Pollable) -> None:
+        """Call its `flush` once, when the tasks that can run now have run."""
+        self._to_flush.append(pollable)
+
+    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - Trio's signature
+        """Flush; Trio calls this at the end of each round of tasks."""
+        pending = self._to_flush
+        if pending:
+            for pollable in pending:
+                pollable.flush()
+            pending.clear()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Pass events on until cancelled."""
+        trio.lowlevel.add_instrument(self)
         task_status.started()
         fd = self._epoll.fileno()
-        readers, poll = self._readers, self._epoll.poll
+        watched, poll = self._watched, self._epoll.poll
         try:
             while True:
                 await trio.lowlevel.wait_readable(fd)
                 for ready_fd, events in poll(0):
-                    reader = readers.get(ready_fd)
-                    if reader is not None:
-                        reader.notice_input(ended=events != _INPUT)
+                    pollable = watched.get(ready_fd)
+                    if pollable is None:
+                        continue
+                    if events != _OUTPUT:
+                        pollable.notice_input(ended=events & ~_OUTPUT != _INPUT)
+                    if events & _MAY_WRITE:
+                        pollable.notice_output()
         finally:
+            self.before_io_wait(0)
+            trio.lowlevel.remove_instrument(self)
             self._epoll.close()

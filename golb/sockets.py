@@ -2,7 +2,8 @@
 
 trio.SocketStream tries each call first, waits if it must, and makes a checkpoint in either case. A proxy knows better:
 what it reads is rarely there yet, so it waits for the poller's word and then reads; what it writes nearly always fits
-into the socket's buffer, so it just writes. Every read still yields to other tasks.
+into the socket's buffer, so it just writes, or leaves a small message to the poller. Every read still yields to other
+tasks.
 """
 
 from __future__ import annotations
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 RECEIVE_BYTES = 65536
-
-
-class NothingSentError(trio.BrokenResourceError):
-    """The connection had failed before a byte of what was to be written left."""
+# What is longer gains nothing from leaving together with others.
+_LATER_BYTES = 16384
 
 
 class ByteStream(Protocol):
@@ -47,7 +46,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         poller: tells when there is something to read; it has to run.
     """
 
-    __slots__ = ("_ended", "_has_input", "_poller", "_reading", "socket")
+    __slots__ = ("_ended", "_failure", "_has_input", "_poller", "_reading", "_unsent", "_writing", "has_sent", "socket")
 
     def __init__(self, sock: socket.socket, poller: Poller) -> None:
         sock.setblocking(False)
@@ -66,6 +65,14 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """There always is: the end, or an error."""
         self._reading: trio.lowlevel.Task | None = None
         """Who waits for it."""
+        self._unsent = b""
+        """What `send_later` has taken and the socket has not."""
+        self._failure: OSError | None = None
+        """Why it never will."""
+        self._writing: trio.lowlevel.Task | None = None
+        """Who waits for a full socket to take more."""
+        self.has_sent = False
+        """Bytes have left since this was last set to False, for who wants to know."""
         poller.add(sock, self)
 
     async def receive_some(self, max_bytes: int | None = RECEIVE_BYTES) -> bytes:
@@ -83,7 +90,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
                 if self._reading is not None:
                     raise trio.BusyResourceError("another task reads this stream")
                 self._reading = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+                await trio.lowlevel.wait_task_rescheduled(self._cancel_reading)
             try:
                 data = self.socket.recv(max_bytes)
             except BlockingIOError:
@@ -93,9 +100,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
                 raise self._translate(exc) from exc
             if len(data) < max_bytes:
                 self._has_input = self._ended
+                if not data and self._failure is not None:
+                    raise self._translate(self._failure) from self._failure
             return data
 
-    def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+    def _cancel_reading(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._reading = None
         return trio.lowlevel.Abort.SUCCEEDED
 
@@ -109,6 +118,38 @@ class SocketStream(trio.abc.HalfCloseableStream):
             self._reading = None
             trio.lowlevel.reschedule(task)
 
+    def send_later(self, data: bytes) -> bool:
+        """Take a small message, to be written when the tasks that can run now have run.
+
+        False: it is too long, or another one waits already; send it otherwise. Where the connection fails by it, the
+        next read or write says so.
+        """
+        if self._unsent or len(data) > _LATER_BYTES or self._failure is not None:
+            return False
+        self._unsent = data
+        self._poller.flush_later(self)
+        return True
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether the socket has taken all that `send_later` took."""
+        return not self._unsent
+
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        """Write what fits into the socket's buffer, and return how many bytes that were; raises what `send_all` does."""
+        if self._unsent:
+            self.flush()
+            if self._unsent:
+                return 0
+        try:
+            sent = self.socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            raise self._translate(exc) from exc
+        self.has_sent = True
+        return sent
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write all; yields to other tasks only if the socket's buffer is full.
 
@@ -116,30 +157,50 @@ class SocketStream(trio.abc.HalfCloseableStream):
             trio.BrokenResourceError: the connection failed.
             trio.ClosedResourceError: `abort` or `aclose` was called, before or meanwhile.
         """
-        sock = self.socket
         sent = self.send_now(data)
         if sent == len(data):
             return
         with memoryview(data) as view:
             while sent < view.nbytes:
-                try:
-                    await trio.lowlevel.wait_writable(sock)
-                    sent += sock.send(view[sent:])
-                except BlockingIOError:
-                    continue
-                except (OSError, ValueError) as exc:
-                    raise self._translate(exc) from exc
+                await self._wait_for_room()
+                sent += self.send_now(view[sent:])
 
-    def send_now(self, data: bytes | bytearray | memoryview) -> int:
-        """Write what fits into the socket's buffer, and return how many bytes that were; raises what `send_all` does."""
+    async def _wait_for_room(self) -> None:
+        if self._writing is not None:
+            raise trio.BusyResourceError("another task writes to this stream")
+        self._writing = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._cancel_writing)
+
+    def _cancel_writing(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._writing = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def notice_output(self) -> None:
+        """Let who writes go on; called by the poller."""
+        if self._unsent:
+            self.flush()
+        task = self._writing
+        if task is not None:
+            self._writing = None
+            trio.lowlevel.reschedule(task)
+
+    def flush(self) -> None:
+        """Write what `send_later` took, as far as the socket takes it; called by the poller at the end of a round."""
+        data = self._unsent
+        if not data:
+            return
         try:
-            return self.socket.send(data)
+            sent = self.socket.send(data)
         except BlockingIOError:
-            return 0
+            return
         except OSError as exc:
-            if self.socket.fileno() >= 0:
-                raise NothingSentError(str(exc)) from exc
-            raise self._translate(exc) from exc
+            self._unsent = b""
+            self._failure = exc
+            with suppress(OSError):  # whatever the failure is, who reads shall wake up
+                self.socket.shutdown(socket.SHUT_RDWR)
+            return
+        self.has_sent = True
+        self._unsent = data[sent:]
 
     async def wait_send_all_might_not_block(self) -> None:
         try:
@@ -148,6 +209,10 @@ class SocketStream(trio.abc.HalfCloseableStream):
             raise self._translate(exc) from exc
 
     async def send_eof(self) -> None:
+        """End this direction behind all that has been written; waits, if it must, until the socket has taken it."""
+        self.flush()
+        while self._unsent:
+            await self._wait_for_room()
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError as exc:
@@ -174,7 +239,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         return self._has_input
 
     def abort(self, *, reset: bool = False) -> None:
-        """Close now; whoever waits on the stream gets trio.ClosedResourceError.
+        """Close now; whoever waits on the stream gets trio.ClosedResourceError. What was to leave later leaves first.
 
         Args:
             reset: let the peer see a failure instead of an end, for data whose end only the close marks.
@@ -183,10 +248,13 @@ class SocketStream(trio.abc.HalfCloseableStream):
             return
         if reset:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.flush()
+        self._unsent = b""
         self._poller.remove(self.socket)
-        trio.lowlevel.notify_closing(self.socket)  # for who waits to write
+        trio.lowlevel.notify_closing(self.socket)  # for `wait_send_all_might_not_block`
         self.socket.close()
         self.notice_input(ended=True)
+        self.notice_output()
 
     async def aclose(self) -> None:
         self.abort()

@@ -235,10 +235,10 @@ class Connection:
         request, timer = self._request, self._timeouts.discarding
         keep_alive = self._writer.keep_alive
         dropped = 0
+        if not keep_alive:
+            await self._writer.end_stream()
         timer.start(self)
         try:
-            if not keep_alive:
-                await self._stream.send_eof()
             while dropped < _DISCARD_BYTES and not (keep_alive and request.refusal is not None):
                 data = await (self._read_body() if keep_alive else self._stream.receive_some(RECEIVE_BYTES))
                 if not data or (keep_alive and request.complete):

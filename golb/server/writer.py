@@ -39,7 +39,7 @@ class ResponseWriter:
         "_framing",
         "_is_draining",
         "_request",
-        "_send_now",
+        "_send_later",
         "_stalls",
         "_start",
         "_stream",
@@ -59,8 +59,8 @@ class ResponseWriter:
         on_stall: Callable[[], None],
     ) -> None:
         self._stream = stream
-        # A stream that can tells how much it takes without waiting: nearly always all.
-        self._send_now: Callable[[bytes], int] | None = getattr(stream, "send_now", None)
+        # A plain socket takes what is small without a wait.
+        self._send_later: Callable[[bytes], bool] | None = getattr(stream, "send_later", None)
         self._stalls = stalls
         self._is_draining = is_draining
         self.on_stall = on_stall
@@ -105,7 +105,7 @@ class ResponseWriter:
             if data:
                 await self._write(data)
             if self.tunnel and not more:
-                await self._end_tunnel()
+                await self.end_stream()
         elif kind == "http.response.start":
             if self.started:
                 raise RuntimeError("a request has one response")
@@ -184,18 +184,25 @@ class ResponseWriter:
 
     async def _write(self, data: bytes) -> None:
         try:
-            sent = self._send_now(data) if self._send_now is not None else 0
-            if sent < len(data):
+            if self._send_later is None or not self._send_later(data):
                 self._stalls.start(self)
                 try:
-                    await self._stream.send_all(data[sent:])
+                    await self._stream.send_all(data)
                 finally:
                     self._stalls.stop(self)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise ClientGone(str(exc)) from exc
 
-    async def _end_tunnel(self) -> None:
+    async def end_stream(self) -> None:
+        """Let the client see the end of what it is sent, behind all of it.
+
+        Raises:
+            ClientGone: as for `send`.
+        """
+        self._stalls.start(self)
         try:
             await self._stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise ClientGone(str(exc)) from exc
+        finally:
+            self._stalls.stop(self)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from golb.errors import UpstreamError
-from golb.sockets import RECEIVE_BYTES, NothingSentError
+from golb.sockets import RECEIVE_BYTES
 from golb.upstream.answers import AnswerReader
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class UpstreamConnection:
     def begin(self, receive: Receive, *, head_request: bool) -> Answer:
         """Make ready for a new request, and return its answer, of which nothing has come yet."""
         self.receive = receive
+        self.stream.has_sent = False
         self.answer = answer = self._reader.begin(head_request=head_request)
         return answer
 
@@ -108,9 +109,9 @@ class UpstreamConnection:
         """Send a piece of the request.
 
         Raises:
+            StaleConnectionError: see there.
             UpstreamError: the connection failed, or was aborted.
         """
-        sent = 0
         try:
             sent = self.stream.send_now(data)
             if sent < len(data):
@@ -119,8 +120,6 @@ class UpstreamConnection:
                     await self.stream.send_all(data[sent:])
                 finally:
                     self._write_timeouts.stop(self)
-        except NothingSentError as exc:
-            raise StaleConnectionError(sent=False) if self._was_kept and not sent else self._broken(exc) from exc
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
 
@@ -189,7 +188,7 @@ class UpstreamConnection:
         self.receive = None
         self._is_watched = False
         self._was_kept = True
-        return self.answer.complete and self._reader.reusable
+        return self.answer.complete and self._reader.reusable and self.stream.is_flushed
 
     def abort(self, failure: GolbError | None = None) -> None:
         """Close at once; whoever waits on the connection gets `failure`."""
@@ -213,7 +212,7 @@ class UpstreamConnection:
         if self._failure is not None:
             return self._failure
         if self._was_kept:
-            return StaleConnectionError(sent=True)
+            return StaleConnectionError(sent=self.stream.has_sent)
         if self.answer.status:
             return UpstreamError(f"the answer broke off: {exc}")
         return UpstreamError(f"the connection failed: {exc}" if exc else "the endpoint closed without an answer")

@@ -119,7 +119,9 @@ class Upstream:
         connection.begin(call.receive, head_request=call.method == "HEAD")
         self._watch_queue.start(connection)
         try:
-            await connection.write(call.head + call.body if call.body else call.head)
+            request = call.head + call.body if call.body else call.head
+            if not connection.stream.send_later(request):
+                await connection.write(request)
             await self._relay_answer(connection, call, None)
         finally:
             self._watch_queue.stop(connection)

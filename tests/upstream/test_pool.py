@@ -14,7 +14,7 @@ from support.stack import running_golb
 from golb.errors import UpstreamTimeoutError
 from golb.forwarding import Call
 from golb.poller import Poller
-from golb.sockets import NothingSentError, SocketStream
+from golb.sockets import SocketStream
 from golb.weights import parse_endpoint
 
 if TYPE_CHECKING:
@@ -290,15 +290,24 @@ async def test_a_request_is_not_repeated_once_a_byte_of_its_answer_came() -> Non
             assert not pod.has_connection_waiting()
 
 
-async def test_writing_to_a_connection_that_has_failed_tells_that_nothing_was_sent() -> None:
+async def test_a_connection_that_had_failed_has_sent_nothing() -> None:
     # By this golb may repeat even a POST: no byte of it has left.
-    with scripted_endpoint() as pod:
-        sock = socket.create_connection(("127.0.0.1", pod.port))
-        await (await pod.accept()).reset()
-        stream = SocketStream(sock, Poller())
-        with pytest.raises(NothingSentError):
-            await stream.send_all(b"POST")
-        await stream.aclose()
+    async with trio.open_nursery() as nursery:
+        poller = Poller()
+        await nursery.start(poller.run)
+        with scripted_endpoint() as pod:
+            for write_now in (True, False):
+                sock = socket.create_connection(("127.0.0.1", pod.port))
+                await (await pod.accept()).reset()
+                stream = SocketStream(sock, poller)
+                with pytest.raises(trio.BrokenResourceError):
+                    if write_now:
+                        await stream.send_all(b"POST")
+                    assert stream.send_later(b"POST")
+                    await stream.receive_some()
+                assert not stream.has_sent
+                await stream.aclose()
+        nursery.cancel_scope.cancel()
 
 
 # Endpoints that cannot be reached.
