@@ -35,7 +35,7 @@ _REPLACED = frozenset({b"host", X_FINAL_HOST})
 
 
 def _line_start(name: bytes) -> bytes | None:
-    """Return `Name: ` for what goes on as it is, nothing for what golb replaces, None for what needs a closer look."""
+    """Return how the line of what goes on as it is begins, nothing for what golb replaces, None for what needs a closer look."""
     if name in _REPLACED:
         return b""
     return None if name in _SPECIAL or name.startswith(MARK_PREFIX) else LINE_STARTS[name]
@@ -52,44 +52,37 @@ class RequestHeaders:
         own_mark: the name, in lower case, of this node's mark.
     """
 
-    __slots__ = (
-        "chunked",
-        "expects_continue",
-        "forwarded",
-        "forwarded_for",
-        "has_own_mark",
-        "length",
-        "lines",
-        "te_trailers",
-        "upgrade",
-    )
+    # The defaults stand in the class: most requests have nothing of all this, and `is_plain` says so.
+    length: int | None = None
+    """Of the body, in bytes."""
+    chunked = False
+    expects_continue = False
+    upgrade = b""
+    """The protocols that the client would switch to."""
+    te_trailers = False
+    """The client understands trailers."""
+    forwarded_for = b""
+    """The chain so far."""
+    forwarded = False
+    """Another load balancer of this family sent the request: no gateway may be chosen again."""
+    has_own_mark = False
+    """It has passed this node before: it is in a loop."""
 
     def __init__(self, headers: Headers, own_mark: bytes) -> None:
         self.lines: list[bytes] = []
-        """Those that go on as they are: for each its name with the colon, its value, and the line's end."""
-        self.length: int | None = None
-        """Of the body, in bytes."""
-        self.chunked = False
-        self.expects_continue = False
-        self.upgrade = b""
-        """The protocols that the client would switch to."""
-        self.te_trailers = False
-        """The client understands trailers."""
-        self.forwarded_for = b""
-        """The chain so far."""
-        self.forwarded = False
-        """Another load balancer of this family sent the request: no gateway may be chosen again."""
-        self.has_own_mark = False
-        """It has passed this node before: it is in a loop."""
+        """Those that go on as they are: for each how its line begins, and its value."""
+        self.is_plain = True
+        """All of them do, and there is no body."""
         lines = self.lines
         special: Headers = []
         for name, value in headers:
             start = _LINE_STARTS[name]
             if start:
-                lines += (start, value, b"\r\n")
+                lines += (start, value)
             elif start is None:
                 special.append((name, value))
         if special:
+            self.is_plain = False
             self._read_special(special, headers, own_mark)
 
     def _read_special(self, special: Headers, headers: Headers, own_mark: bytes) -> None:
@@ -107,11 +100,11 @@ class RequestHeaders:
             elif name.startswith(MARK_PREFIX):
                 self.forwarded = True
                 self.has_own_mark = self.has_own_mark or name == own_mark
-                added += (canonical(name) + b": ", value, b"\r\n")
+                added += (b"\r\n" + canonical(name) + b": ", value)
             elif name == b"expect":
                 self.expects_continue = value.strip(b" \t").lower() == b"100-continue"
                 if not self.expects_continue:
-                    added += (b"Expect: ", value, b"\r\n")
+                    added += (b"\r\nExpect: ", value)
             elif name == b"upgrade":
                 self.upgrade = self.upgrade + b", " + value if self.upgrade else value
             elif name == b"te":
@@ -128,44 +121,48 @@ class RequestHeaders:
                     part
                     for name, value in headers
                     if name not in dropped and (start := _LINE_STARTS[name])
-                    for part in (start, value, b"\r\n")
+                    for part in (start, value)
                 ]
         self.lines += added
 
     def chain(self, node: bytes, peer: tuple[str, int] | None) -> bytes:
         """Return the value of X-Forwarded-For for the endpoint: the chain so far, this node, who has called it."""
         chain = self.forwarded_for + b", " + node if self.forwarded_for else node
-        return chain + b", " + peer[0].encode("ascii") if peer else chain
+        return chain + b", " + peer[0].encode() if peer else chain
 
-    def head(self, first_line: bytes, first_lines: int, *, upgrade: bool, expects_continue: bool) -> bytes:
+    def head(self, start: list[bytes], start_lines: int, *, upgrade: bool, expects_continue: bool) -> bytes:
         """Write the head of the request as the endpoint gets it.
 
         Args:
-            first_line: request line and the headers that golb sets itself, up to the last one's line end.
-            first_lines: how many lines these are.
+            start: request line and the headers that golb sets itself, in pieces, without the last one's line end.
+            start_lines: how many lines these are.
             upgrade: ask the endpoint to switch protocols as the client does.
             expects_continue: ask it for a 100 before the body is sent.
 
         Raises:
             ValueError: a header holds a line break; only a server that is no HTTP/1.1 server lets one through.
         """
-        parts = [first_line, *self.lines]
+        parts = [*start, *self.lines]
+        if not self.is_plain:
+            self._add_special(parts, upgrade=upgrade, expects_continue=expects_continue)
+        return join_lines(parts, start_lines + (len(parts) - len(start)) // 2) + b"\r\n\r\n"
+
+    def _add_special(self, parts: list[bytes], *, upgrade: bool, expects_continue: bool) -> None:
         options = []
         if self.te_trailers:
-            parts += (b"TE: ", b"trailers", b"\r\n")
+            parts += (b"\r\nTE: ", b"trailers")
             options.append(b"TE")
         if upgrade:
-            parts += (b"Upgrade: ", self.upgrade, b"\r\n")
+            parts += (b"\r\nUpgrade: ", self.upgrade)
             options.append(b"Upgrade")
         if options:
-            parts += (b"Connection: ", b", ".join(options), b"\r\n")
+            parts += (b"\r\nConnection: ", b", ".join(options))
         if expects_continue:
-            parts += (b"Expect: ", b"100-continue", b"\r\n")
+            parts += (b"\r\nExpect: ", b"100-continue")
         if self.length is not None:
-            parts += (b"Content-Length: ", b"%d" % self.length, b"\r\n")
+            parts += (b"\r\nContent-Length: ", b"%d" % self.length)
         elif self.chunked:
-            parts += (b"Transfer-Encoding: ", b"chunked", b"\r\n")
-        return join_lines(parts, first_lines=first_lines) + b"\r\n"
+            parts += (b"\r\nTransfer-Encoding: ", b"chunked")
 
 
 @define(eq=False)

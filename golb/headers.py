@@ -70,38 +70,35 @@ def _line_start(name: bytes) -> bytes | None:
         return None
     if not TOKEN.fullmatch(name):
         raise ValueError(f"{name!r} is no header name")
-    return canonical(name) + b": "
+    return b"\r\n" + canonical(name) + b": "
 
 
 LINE_STARTS = NameCache(_line_start)
-"""`Name: ` in canonical case for a name in any case; None for one that stays on its hop."""
+"""How the line of a header begins, with the end of the line before: `\\r\\nName: ` in canonical case, for a name in any
+case; None for one that stays on its hop."""
 
 
-def join_lines(parts: list[bytes], *, first_lines: int = 1) -> bytes:
-    """Join a first part and three parts for each header: its name with the colon, its value, the line's end.
-
-    Args:
-        parts: as said; the first ends with a line end.
-        first_lines: how many lines there are in the first part.
+def join_lines(parts: list[bytes], lines: int) -> bytes:
+    """Join the parts of a head, which are to make so many lines; the last line gets no end yet.
 
     Raises:
         ValueError: a value would have added a line of its own.
     """
-    lines = b"".join(parts)
-    expected = first_lines + (len(parts) - 1) // 3
-    if lines.count(b"\n") != expected or lines.count(b"\r") != expected:
+    joined = b"".join(parts)
+    breaks = lines - 1
+    if joined.count(b"\n") != breaks or joined.count(b"\r") != breaks:
         raise ValueError("a header value holds a line break")
-    return lines
+    return joined
 
 
 def trailer_section(trailers: Headers) -> bytes:
     """Write the last chunk of a body and the trailers behind it."""
-    parts = [b"0\r\n"]
+    parts = [b"0"]
     for name, value in trailers:
         start = LINE_STARTS[name]
         if start is not None:
-            parts += (start, value, b"\r\n")
-    return join_lines(parts) + b"\r\n"
+            parts += (start, value)
+    return join_lines(parts, 1 + len(parts) // 2) + b"\r\n\r\n"
 
 
 def frame_chunk(body: bytes, trailers: Headers | None) -> bytes:
@@ -122,8 +119,6 @@ def with_lead(lead: Headers, headers: Headers, final_hosts: Headers, forwarded_f
         final_hosts: its X-Final-Host lines, if another load balancer has answered.
         forwarded_for: its X-Forwarded-For lines, likewise.
     """
-    if not final_hosts and not forwarded_for:
-        return lead + headers
     final_host, node, mark = lead
     return [final_host, *final_hosts, node, *forwarded_for, mark, *headers]
 

@@ -129,7 +129,13 @@ class Connection:
         timer = self._timeouts.head
         try:
             while await self._read_head(timer):
-                if not (await self._respond() and await self._end_request()):
+                if not await self._respond():
+                    break
+                request = self._request
+                if (request.upgrade or not request.complete) and not await self._end_request():
+                    break
+                # The response may have promised to go on before the server began to drain.
+                if not self._reader.requests and self._is_draining():
                     break
                 timer = self._timeouts.idle
         except (ClientGone, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -182,6 +188,7 @@ class Connection:
             await trio.lowlevel.checkpoint()
         self._request = request = reader.requests.popleft()
         self._body_taken = False
+        self._read_ahead_bytes = 0
         self._writer.begin(request)
         if request.refusal is not None:
             await self._refuse(request.refusal)
@@ -207,15 +214,11 @@ class Connection:
         return False
 
     async def _end_request(self) -> bool:
-        """Get past what the application has left of the request's body; false when the connection is to end."""
-        request, reader = self._request, self._reader
-        self._read_ahead_bytes = 0
+        """Get past what the application has left of the request; false when the connection is to end."""
+        request = self._request
         if request.upgrade:
-            reader.resume()
-        if not request.complete and not await self._discard():
-            return False
-        # The response may have promised to go on before the server began to drain.
-        return bool(reader.requests) or not self._is_draining()
+            self._reader.resume()
+        return request.complete or await self._discard()
 
     async def _refuse(self, refusal: Refusal) -> None:
         """Answer with an error of golb's own, and end the connection."""
@@ -252,12 +255,12 @@ class Connection:
     def _scope(self) -> Event:
         request, peer = self._request, self._peer
         path, _, query = request.target.partition(b"?")
-        text = path.decode("ascii")  # llhttp lets nothing else through
+        text = path.decode()  # it is ASCII: llhttp lets nothing else through
         return {
             "type": "http",
             "asgi": _ASGI,
             "http_version": "1.0" if request.http_1_0 else "1.1",
-            "method": request.method.decode("ascii"),
+            "method": request.method.decode(),
             "scheme": peer.scheme,
             "path": unquote(text) if "%" in text else text,
             "raw_path": path,

@@ -6,7 +6,7 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from golb.headers import LINE_STARTS, join_lines
+from golb.headers import LINE_STARTS, NameCache, join_lines
 
 if TYPE_CHECKING:
     from golb.headers import Headers
@@ -23,6 +23,10 @@ class Framing(Enum):
     """The end of the connection: HTTP/1.0 and a length that is not known."""
 
 
+# A member is looked up slowly: these are for what runs with each request.
+NONE, LENGTH, CHUNKED, CLOSE = Framing
+
+
 class _StatusLines(dict[int, bytes]):
     def __missing__(self, status: int) -> bytes:
         if not 100 <= status <= 999:
@@ -31,12 +35,14 @@ class _StatusLines(dict[int, bytes]):
             phrase = HTTPStatus(status).phrase
         except ValueError:
             phrase = ""
-        self[status] = line = b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode())
+        self[status] = line = b"HTTP/1.1 %d %b" % (status, phrase.encode())
         return line
 
 
 _STATUS_LINES = _StatusLines()
 _BODILESS = frozenset({204, 304})
+# A length is looked at more closely.
+_LINE_STARTS = NameCache(lambda name: None if name.lower() == b"content-length" else LINE_STARTS[name])
 
 
 def response_head(
@@ -62,32 +68,33 @@ def response_head(
     parts = [_STATUS_LINES[status]]
     length = -1
     for name, value in headers:
-        start = LINE_STARTS[name]
+        start = _LINE_STARTS[name]
         if start is None:
-            continue
-        if start == b"Content-Length: ":
+            if name.lower() != b"content-length":
+                continue
             if length >= 0 and length != int(value):
                 raise ValueError("the response has two lengths")
             length = int(value)
             if status == 204:  # RFC 9110, 8.6: it has no length
                 continue
-        parts += (start, value, b"\r\n")
-    head = join_lines(parts)
+            start = b"\r\nContent-Length: "
+        parts += (start, value)
+    head = join_lines(parts, 1 + len(parts) // 2)
     if head_request or status in _BODILESS:
-        framing = Framing.NONE
+        framing = NONE
     elif length >= 0:
-        framing = Framing.LENGTH
+        framing = LENGTH
     elif http_1_0:
-        framing = Framing.CLOSE
+        framing = CLOSE
         keep_alive = False
     else:
-        framing = Framing.CHUNKED
-        head += b"Transfer-Encoding: chunked\r\n"
+        framing = CHUNKED
+        head += b"\r\nTransfer-Encoding: chunked"
     if not keep_alive:
-        return head + b"Connection: close\r\n\r\n", framing, length
+        return head + b"\r\nConnection: close\r\n\r\n", framing, length
     if http_1_0:
-        return head + b"Connection: keep-alive\r\n\r\n", framing, length
-    return head + b"\r\n", framing, length
+        return head + b"\r\nConnection: keep-alive\r\n\r\n", framing, length
+    return head + b"\r\n\r\n", framing, length
 
 
 def interim_head(status: int, headers: Headers) -> bytes:
@@ -96,7 +103,7 @@ def interim_head(status: int, headers: Headers) -> bytes:
     for name, value in headers:
         start = LINE_STARTS[name]
         if start is None and status == HTTPStatus.SWITCHING_PROTOCOLS and name.lower() == b"upgrade":
-            parts += (b"Connection: ", b"Upgrade", b"\r\n", b"Upgrade: ", value, b"\r\n")
+            parts += (b"\r\nConnection: ", b"Upgrade", b"\r\nUpgrade: ", value)
         elif start is not None and name.lower() != b"content-length":
-            parts += (start, value, b"\r\n")
-    return join_lines(parts) + b"\r\n"
+            parts += (start, value)
+    return join_lines(parts, 1 + len(parts) // 2) + b"\r\n\r\n"

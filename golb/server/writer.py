@@ -12,7 +12,7 @@ import trio
 
 from golb.errors import ClientGone
 from golb.headers import frame_chunk, trailer_section
-from golb.server.responses import Framing, interim_head, response_head
+from golb.server.responses import CHUNKED, CLOSE, LENGTH, NONE, interim_head, response_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ class ResponseWriter:
         """Make ready for the response to `request`."""
         self._request = request
         self._start: bytes | None = None  # the head, which waits for the first piece of the body
-        self._framing = Framing.NONE
+        self._framing = NONE
         self._bytes_left = -1
         self._trailers_follow = False
         self.started = False
@@ -84,7 +84,7 @@ class ResponseWriter:
     @property
     def ends_by_close(self) -> bool:
         """Whether the client takes the connection's end for the response's, so that a cut needs a reset to be seen."""
-        return self.started and not self.ended and (self.tunnel or self._framing is Framing.CLOSE)
+        return self.started and not self.ended and (self.tunnel or self._framing is CLOSE)
 
     async def send(self, event: dict[str, Any]) -> None:
         """ASGI's `send`.
@@ -99,10 +99,11 @@ class ResponseWriter:
                 raise RuntimeError("a response's body comes between its start and its end")
             more = event.get("more_body", False)
             data = self._frame(event.get("body", b""), more=more)
-            if self._start is not None:
-                start, self._start = self._start, None
+            start = self._start
+            if start is not None:
+                self._start = None
                 data = start + data
-            if data:
+            if data and (self._send_later is None or not self._send_later(data)):
                 await self._write(data)
             if self.tunnel and not more:
                 await self.end_stream()
@@ -123,7 +124,7 @@ class ResponseWriter:
                 raise RuntimeError("trailers come last, where the response's start has announced them")
             section = trailer_section(event["headers"])
             self.ended = True
-            if self._framing is Framing.CHUNKED:
+            if self._framing is CHUNKED:
                 await self._write(section)
         elif kind == "golb.informational":
             if self.started:
@@ -161,7 +162,7 @@ class ResponseWriter:
             http_1_0=request.http_1_0,
             keep_alive=self.keep_alive,
         )
-        if self._framing is Framing.CLOSE:
+        if self._framing is CLOSE:
             self.keep_alive = False
         self._trailers_follow = event.get("trailers", False)
         return head
@@ -169,29 +170,27 @@ class ResponseWriter:
     def _frame(self, body: bytes, *, more: bool) -> bytes:
         """Return the bytes that carry a piece of the body."""
         framing = self._framing
-        if framing is Framing.LENGTH:
+        if framing is LENGTH:
             self._bytes_left -= len(body)
             if self._bytes_left < 0 or (self._bytes_left > 0 and not more):
                 raise RuntimeError("the body has not the length that the response's head says")
             self.ended = not more
             return body
         self.ended = not (more or self._trailers_follow)
-        if framing is Framing.CHUNKED:
+        if framing is CHUNKED:
             return frame_chunk(body, [] if self.ended else None)
-        if self.tunnel or framing is Framing.CLOSE:
+        if self.tunnel or framing is CLOSE:
             return body
         return b""  # to HEAD, or 204 or 304: whatever body the application sends has no place
 
     async def _write(self, data: bytes) -> None:
+        self._stalls.start(self)
         try:
-            if self._send_later is None or not self._send_later(data):
-                self._stalls.start(self)
-                try:
-                    await self._stream.send_all(data)
-                finally:
-                    self._stalls.stop(self)
+            await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise ClientGone(str(exc)) from exc
+        finally:
+            self._stalls.stop(self)
 
     async def end_stream(self) -> None:
         """Let the client see the end of what it is sent, behind all of it.

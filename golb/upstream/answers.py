@@ -24,42 +24,63 @@ _SWITCHING_PROTOCOLS = 101
 _SPECIAL = HOP_BY_HOP | {b"content-length", X_FINAL_HOST, X_FORWARDED_FOR}
 _PLAIN_NAMES = NameCache(lambda name: None if name.lower() in _SPECIAL else name.lower())
 # What nearly every `Connection` says: nothing that names a header.
-_USUAL_CONNECTIONS: tuple[list[bytes], ...] = ([], [b"keep-alive"], [b"close"], [b"Keep-Alive"], [b"Close"])
+_USUAL_CONNECTIONS = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
+
+
+_NONE: Headers = []  # for the many answers that have none of these; never added to
 
 
 class Answer:
-    """One answer, as far as it has come. The defaults stand in the class: to make one costs next to nothing."""
+    """One answer, as far as it has come."""
 
-    status = 0
-    """Of the final answer, once its head has come; 101 included."""
-    chunked = False
-    """It comes in chunks, so trailers may follow."""
-    upgraded = False
-    """It is a proper 101."""
-    until_close = False
-    """It ends with the connection."""
-    bytes_left: int | None = None
-    """Of the body, that have not come, if its length is known."""
-    complete = False
-    """All of it has come."""
-    leftover = b""
-    """Behind the head of a 101: the first bytes of the other protocol."""
+    __slots__ = (
+        "body",
+        "bytes_left",
+        "chunked",
+        "complete",
+        "final_hosts",
+        "forwarded_for",
+        "head_request",
+        "headers",
+        "interim",
+        "leftover",
+        "special",
+        "status",
+        "trailers",
+        "until_close",
+        "upgraded",
+    )
 
-    def __init__(self, *, head_request: bool) -> None:
-        self.head_request = head_request
+    def __init__(self) -> None:
+        self.head_request = False
+        """It has no body, whatever its head says."""
+        self.status = 0
+        """Of the final answer, once its head has come; 101 included."""
         self.headers: Headers = []
         """As they may go on, names in lower case; `content-length` among them."""
         self.special: Headers = []
         """Those that need a closer look, until the head is complete."""
+        self.final_hosts: Headers = _NONE
+        """Its X-Final-Host lines, if another load balancer has answered."""
+        self.forwarded_for: Headers = _NONE
+        """Its X-Forwarded-For lines, likewise."""
+        self.interim: list[tuple[int, Headers]] | None = None
+        """1xx answers that have come before it and have not been taken; never 101."""
+        self.chunked = False
+        """It comes in chunks, so trailers may follow."""
+        self.upgraded = False
+        """It is a proper 101."""
+        self.until_close = False
+        """It ends with the connection."""
+        self.bytes_left: int | None = None
+        """Of the body, that have not come, if its length is known."""
         self.body: list[bytes] = []
         """What has come of the body and has not been taken."""
-        self.interim: list[tuple[int, Headers]] = []
-        """1xx answers that have come before it and have not been taken; never 101."""
-        self.final_hosts: Headers = []
-        """Its X-Final-Host lines, if another load balancer has answered."""
-        self.forwarded_for: Headers = []
-        """Its X-Forwarded-For lines, likewise."""
-        self.trailers: Headers = []
+        self.complete = False
+        """All of it has come."""
+        self.trailers: Headers = _NONE
+        self.leftover = b""
+        """Behind the head of a 101: the first bytes of the other protocol."""
 
     def take_body(self) -> bytes:
         """Return what has come of the body."""
@@ -74,13 +95,15 @@ class AnswerReader:
     """Turns the bytes of one connection into answers, one for each `begin`."""
 
     def __init__(self) -> None:
-        self.answer = Answer(head_request=False)
+        self.answer = Answer()
         self.reusable = True
         """The connection may carry another request after this answer."""
         self._parser = httptools.HttpResponseParser(self)
         self._parser_is_lost = False
         self._head_bytes = 0
         self._body_came = False
+        self._data = b""
+        """What is being parsed."""
 
     def begin(self, *, head_request: bool) -> Answer:
         """Make ready for the answer to a new request."""
@@ -88,7 +111,8 @@ class AnswerReader:
             self._parser = httptools.HttpResponseParser(self)
             self._parser_is_lost = False
         self._head_bytes = 0
-        self.answer = answer = Answer(head_request=head_request)
+        self.answer = answer = Answer()
+        answer.head_request = head_request
         return answer
 
     def feed(self, data: bytes) -> None:
@@ -98,6 +122,7 @@ class AnswerReader:
             UpstreamError: they are no answer, or none that may be passed on.
         """
         answer = self.answer
+        self._data = data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
@@ -108,6 +133,7 @@ class AnswerReader:
                 raise exc.__context__ from None
             if not answer.complete:
                 raise UpstreamError(f"the answer is malformed: {exc}") from exc
+        self._data = b""
         if not answer.complete:
             # Between and behind the chunks of a body, their extensions and the trailers are as good as a head.
             self._head_bytes = 0 if self._body_came else self._head_bytes + len(data)
@@ -134,6 +160,7 @@ class AnswerReader:
         answer = self.answer
         if answer.status:
             if not answer.complete:
+                answer.trailers = answer.trailers or []
                 answer.trailers.append((name.lower(), value))
             return
         lowered = _PLAIN_NAMES[name]
@@ -151,15 +178,19 @@ class AnswerReader:
         if status < 200 and status != _SWITCHING_PROTOCOLS:
             if status < 100:
                 raise UpstreamError(f"the answer's status is {status:03}")
+            answer.interim = answer.interim or []
             answer.interim.append((status, answer.headers))
             answer.headers, answer.special = [], []
             return
+        # Nearly all answers come with their head in one piece. To ask httptools for the version takes long.
+        if self._head_bytes or answer.interim is not None or self._data[:9] != b"HTTP/1.1 ":
+            self._check_version(answer, parser.get_http_version())
         if self._head_bytes:  # only a head that takes several reads can be too long
             size = sum(len(name) + len(value) + 4 for name, value in answer.headers + answer.special)
             if size > MAX_HEAD_BYTES:
                 raise UpstreamError(_TOO_LONG)
             self._head_bytes = 0
-        self._read_special(answer, status, parser.get_http_version())
+        self._read_special(answer, status)
         self.reusable = parser.should_keep_alive()
         answer.upgraded = status == _SWITCHING_PROTOCOLS and parser.should_upgrade()
         answer.status = status
@@ -178,10 +209,14 @@ class AnswerReader:
         if self.answer.status:
             self.answer.complete = True
 
-    def _read_special(self, answer: Answer, status: int, version: str) -> None:
-        """Take from the head what tells how the body is framed, and what must not go on as it is."""
+    def _check_version(self, answer: Answer, version: str) -> None:
         if version not in ("1.1", "1.0"):
             raise UpstreamError(f"the answer is HTTP/{version}")
+        if version == "1.0" and any(name == b"transfer-encoding" for name, _ in answer.special):
+            raise UpstreamError("the answer's Transfer-Encoding is not chunked")
+
+    def _read_special(self, answer: Answer, status: int) -> None:
+        """Take from the head what tells how the body is framed, and what must not go on as it is."""
         headers = answer.headers
         if len(headers) + len(answer.special) > MAX_HEADERS:
             raise UpstreamError(f"the answer has more than {MAX_HEADERS} headers")
@@ -192,18 +227,19 @@ class AnswerReader:
                 length = int(value)
                 headers.append((name, value))
             elif name == b"connection":
-                connection.append(value)
+                if value not in _USUAL_CONNECTIONS:
+                    connection.append(value)
             elif name == b"transfer-encoding":
                 answer.chunked = True
-                if value.strip(b" \t").lower() != b"chunked" or version == "1.0":
+                if value.strip(b" \t").lower() != b"chunked":
                     raise UpstreamError("the answer's Transfer-Encoding is not chunked")
             elif name == X_FINAL_HOST:
-                answer.final_hosts.append((name, value))
+                answer.final_hosts = [*answer.final_hosts, (name, value)]
             elif name == X_FORWARDED_FOR:
-                answer.forwarded_for.append((name, value))
+                answer.forwarded_for = [*answer.forwarded_for, (name, value)]
             elif name == b"upgrade" and status == _SWITCHING_PROTOCOLS:
                 headers.append((name, value))
-        if connection not in _USUAL_CONNECTIONS:
+        if connection:
             dropped = droppable(connection_options(connection))
             answer.headers = [(name, value) for name, value in headers if name not in dropped]
         if answer.head_request:

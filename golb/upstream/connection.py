@@ -85,12 +85,11 @@ class UpstreamConnection:
         self._is_waiting = False
         self._is_watched = False
 
-    def begin(self, receive: Receive, *, head_request: bool) -> Answer:
-        """Make ready for a new request, and return its answer, of which nothing has come yet."""
+    def begin(self, receive: Receive, *, head_request: bool) -> None:
+        """Make ready for a new request and its answer."""
         self.receive = receive
         self.stream.has_sent = False
-        self.answer = answer = self._reader.begin(head_request=head_request)
-        return answer
+        self.answer = self._reader.begin(head_request=head_request)
 
     def watch(self) -> None:
         """Bound from now on how long the endpoint may pause; most answers are there before it is worth the trouble."""
@@ -132,7 +131,7 @@ class UpstreamConnection:
             UpstreamTimeoutError: it did not answer in time.
         """
         answer = self.answer
-        while not answer.status and not answer.interim:
+        while not answer.status and answer.interim is None:
             data = await self._receive(RECEIVE_BYTES)
             if not data:
                 raise self._broken(None)

@@ -174,16 +174,15 @@ class Upstream:
     ) -> None:
         send = call.send
         answer = await connection.read_head()
-        while answer.interim:
+        while answer.interim is not None:
             await self._relay_interim(answer, call, asked_for_body)
             await connection.read_head()
         if asked_for_body is not None:
             asked_for_body.set()
-        event = {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": with_lead(call.lead, answer.headers, answer.final_hosts, answer.forwarded_for),
-        }
+        headers = call.lead + answer.headers
+        if answer.final_hosts or answer.forwarded_for:
+            headers = with_lead(call.lead, answer.headers, answer.final_hosts, answer.forwarded_for)
+        event = {"type": "http.response.start", "status": answer.status, "headers": headers}
         if answer.status == _TUNNEL_STATUS:
             if not answer.upgraded or "golb.tunnel" not in call.extensions:
                 raise UpstreamError("the endpoint switched to another protocol without being asked")
@@ -223,7 +222,7 @@ class Upstream:
             await send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def _relay_interim(self, answer: Answer, call: Call, asked_for_body: trio.Event | None) -> None:
-        for status, headers in answer.interim:
+        for status, headers in answer.interim or ():
             if status == _CONTINUE_STATUS:
                 # It is for golb: the client gets its own when its body is read.
                 if asked_for_body is not None:
@@ -231,7 +230,7 @@ class Upstream:
             elif "golb.informational" in call.extensions:
                 event = {"type": "golb.informational", "status": status, "headers": without_hop_by_hop(headers)}
                 await call.send(event)
-        answer.interim.clear()
+        answer.interim = None
 
     def _start_watching(self, connection: UpstreamConnection) -> None:
         connection.watch()
