@@ -10,3 +10,5 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Moves a piece of a request's body into a `golb.pipes.Pipe`; see `golb.server.connection`.
+ReceiveInto = Callable[[Any], Awaitable[int]]

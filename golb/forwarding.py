@@ -27,7 +27,7 @@ from golb.headers import (
 )
 
 if TYPE_CHECKING:
-    from golb.asgi import Event, Receive, Send
+    from golb.asgi import Event, Receive, ReceiveInto, Send
     from golb.headers import Headers
 
 _SPECIAL = HOP_BY_HOP | {b"content-length", b"expect", X_FORWARDED_FOR}
@@ -186,6 +186,8 @@ class Call:
     send: Send
     extensions: dict[str, Any]
     """Of the ASGI scope."""
+    receive_into: ReceiveInto | None = None
+    """Moves the next piece of a body of known length into a pipe, where the server can; `receive` comes first."""
 
     def frame(self, event: Event) -> bytes:
         """Return the bytes to send for a piece of the body, and take note of whether it is the last.
@@ -199,7 +201,19 @@ class Call:
         self.more_body = event.get("more_body", False)
         if self.bytes_left is None:
             return frame_chunk(body, None if self.more_body else event.get("trailers", []))
-        self.bytes_left -= len(body)
+        self._count(len(body))
+        return bytes(body)
+
+    def pass_body(self, count: int) -> None:
+        """Take note of a piece of a body of known length that goes by a pipe; 0: the client went away."""
+        if not count:
+            raise ClientGone("the client went away in the middle of its request")
+        assert self.bytes_left is not None  # noqa: S101 - a pipe is for nothing else
+        self.more_body = count < self.bytes_left
+        self._count(count)
+
+    def _count(self, count: int) -> None:
+        assert self.bytes_left is not None  # noqa: S101 - the callers have looked
+        self.bytes_left -= count
         if self.bytes_left < 0 or (self.bytes_left and not self.more_body):
             raise ClientGone("the request's body has not the length that its head says")
-        return bytes(body)

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from golb.pipes import Pipe
     from golb.poller import Poller
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -117,6 +120,49 @@ class SocketStream(trio.abc.HalfCloseableStream):
         if task is not None:
             self._reading = None
             trio.lowlevel.reschedule(task)
+
+    async def receive_into(self, pipe: Pipe, max_bytes: int) -> int:
+        """Move at least one byte into an empty pipe, and return how many; 0 at the end of the stream.
+
+        Otherwise as `receive_some`.
+        """
+        if self._has_input:
+            await trio.lowlevel.checkpoint()
+        while True:
+            if not self._has_input:
+                if self._reading is not None:
+                    raise trio.BusyResourceError("another task reads this stream")
+                self._reading = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._cancel_reading)
+            try:
+                # Less than asked for does not tell that there is no more: the pipe may be full.
+                return pipe.fill(self.socket.fileno(), max_bytes)
+            except BlockingIOError:
+                self._has_input = False
+            except (OSError, ValueError) as exc:
+                raise self._translate(exc) from exc
+
+    async def send_from(self, pipe: Pipe, on_progress: Callable[[], object]) -> None:
+        """Move all that a pipe holds to the peer; otherwise as `send_all`.
+
+        Args:
+            pipe: empty when this returns.
+            on_progress: called when some of it has left and more is to.
+        """
+        self.flush()
+        while self._unsent:
+            await self._wait_for_room()
+        while pipe.held:
+            try:
+                pipe.drain(self.socket.fileno())
+            except BlockingIOError:
+                await self._wait_for_room()
+            except (OSError, ValueError) as exc:
+                raise self._translate(exc) from exc
+            else:
+                self.has_sent = True
+                if pipe.held:
+                    on_progress()
 
     def send_later(self, data: bytes) -> bool:
         """Take a small message, to be written when the tasks that can run now have run.

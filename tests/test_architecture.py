@@ -23,7 +23,7 @@ LAYERS = [
     {"config", "deadlines", "logs", "sockets", "trio_etcd"},
     {"forwarding", "plugins", "poller"},
     {"routes"},
-    {"headers", "schedule", "weights"},
+    {"headers", "pipes", "schedule", "weights"},
     {"asgi", "errors", "__init__"},
 ]
 DEPTHS = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}

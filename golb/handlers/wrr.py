@@ -123,6 +123,8 @@ class WeightedRoundRobinHandler(Handler):
             expects_continue=expects_continue,
         )
         call = Call(method, head, body, more_body, bytes_left, expects_continue, lead, receive, send, extensions)
+        if more_body:
+            call.receive_into = scope.get("golb.receive_into")
         try:
             await self._upstream.forward(destination.pool, call)
         except UpstreamError as exc:

@@ -5,6 +5,9 @@ application may call the two from different tasks, each from one at a time.
 
 Beside ASGI's HTTP with the trailers extension, the scope's `extensions` offer:
   golb.informational: `{"type": "golb.informational", "status": 103, "headers": [...]}` may precede the response.
+  golb.pipe: a body event may have, in place of bytes, a `golb.pipes.Pipe` under the key `golb.pipe`; all it holds is sent. What is to come of a request's
+      body, if its length is known, `await scope["golb.receive_into"](pipe)` moves into an empty pipe and returns how many bytes that were, 0 where
+      `receive` would tell of a disconnect. `receive` must have been called before.
   golb.tunnel: where the client has asked for it, `http.response.start` with status 101 makes the connection a tunnel: body events carry its bytes both
       ways, and `more_body` false is the end of that direction.
 `golb.target` in the scope is the request target in origin form, byte for byte (ASGI cannot tell `/?` from `/`).
@@ -22,15 +25,17 @@ import trio
 from attrs import frozen
 
 from golb.errors import ClientGone, GolbError
+from golb.pipes import PIPE_BYTES
 from golb.server.requests import Refusal, Request, RequestReader
 from golb.server.writer import ResponseWriter
-from golb.sockets import RECEIVE_BYTES
+from golb.sockets import RECEIVE_BYTES, SocketStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from golb.asgi import Application, Event
     from golb.deadlines import Deadlines, TimeoutQueue
+    from golb.pipes import Pipe
     from golb.sockets import ByteStream
 
 LOG = structlog.get_logger()
@@ -44,7 +49,7 @@ _DISCARD_S = 2.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _EXTENSIONS: dict[str, Event] = {"http.response.trailers": {}, "golb.informational": {}}
-_EXTENSIONS_OF_UPGRADE: dict[str, Event] = {**_EXTENSIONS, "golb.tunnel": {}}
+_EXTENSIONS_OF_SOCKET: dict[str, Event] = {**_EXTENSIONS, "golb.pipe": {}}
 
 
 class Timeouts:
@@ -86,6 +91,7 @@ class Connection:
         "_abort",
         "_application",
         "_body_taken",
+        "_extensions",
         "_head_timed_out",
         "_is_draining",
         "_peer",
@@ -116,6 +122,7 @@ class Connection:
         self._stop_reading = stop_reading
         self._abort = abort
         self._is_draining = is_draining
+        self._extensions = _EXTENSIONS_OF_SOCKET if isinstance(stream, SocketStream) else _EXTENSIONS
         self._reader = RequestReader()
         self._writer = ResponseWriter(stream, timeouts.writing, is_draining, self.abort)
         self._request = Request()
@@ -256,7 +263,7 @@ class Connection:
         request, peer = self._request, self._peer
         path, _, query = request.target.partition(b"?")
         text = path.decode()  # it is ASCII: llhttp lets nothing else through
-        return {
+        scope: Event = {
             "type": "http",
             "asgi": _ASGI,
             "http_version": "1.0" if request.http_1_0 else "1.1",
@@ -269,10 +276,15 @@ class Connection:
             "headers": request.headers,
             "client": peer.client,
             "server": peer.server,
-            "extensions": _EXTENSIONS_OF_UPGRADE if request.upgrade else _EXTENSIONS,
+            "extensions": self._extensions,
             "golb.target": request.target,
             "golb.body_ready": request.complete or bool(request.body),
         }
+        if request.upgrade:
+            scope["extensions"] = {**self._extensions, "golb.tunnel": {}}
+        elif not request.complete and self._extensions is _EXTENSIONS_OF_SOCKET:
+            scope["golb.receive_into"] = self.receive_into
+        return scope
 
     # The application's `receive`.
 
@@ -308,6 +320,25 @@ class Connection:
         if request.complete and request.trailers:
             event["trailers"] = request.trailers
         return event
+
+    async def receive_into(self, pipe: Pipe) -> int:
+        """The extension `golb.pipe`: move what comes next of the body into a pipe."""
+        assert isinstance(self._stream, SocketStream)  # noqa: S101 - otherwise the extension is not offered
+        left = self._reader.body_bytes_left
+        if left is None:
+            return 0
+        timer = self._timeouts.reading
+        timer.start(self)
+        try:
+            moved = await self._stream.receive_into(pipe, min(left, PIPE_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return 0
+        finally:
+            timer.stop(self)
+        if moved:
+            self._reader.pass_body(moved)
+            self._body_taken = self._request.complete
+        return moved
 
     async def _read_body(self) -> bytes:
         """Read once for the body of the request; empty when the client sends no more."""

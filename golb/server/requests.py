@@ -157,10 +157,15 @@ class RequestReader:
 
     def take_body(self, data: bytes) -> None:
         """Take bytes that were read by the measure of `body_bytes_left`."""
+        assert self._current is not None  # noqa: S101 - body_bytes_left was not None
+        self._current.body.append(data)
+        self.pass_body(len(data))
+
+    def pass_body(self, count: int) -> None:
+        """Count bytes of the body, within that measure, that go another way."""
         request = self._current
         assert request is not None  # noqa: S101 - body_bytes_left was not None
-        request.body.append(data)
-        request.arrived += len(data)
+        request.arrived += count
         if request.arrived == request.body_length:
             request.complete = True
             self._parser = httptools.HttpRequestParser(self)  # the old one waits for the body

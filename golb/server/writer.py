@@ -13,11 +13,13 @@ import trio
 from golb.errors import ClientGone
 from golb.headers import frame_chunk, trailer_section
 from golb.server.responses import CHUNKED, CLOSE, LENGTH, NONE, interim_head, response_head
+from golb.sockets import SocketStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from golb.deadlines import TimeoutQueue
+    from golb.pipes import Pipe
     from golb.server.requests import Request
     from golb.sockets import ByteStream
 
@@ -98,6 +100,9 @@ class ResponseWriter:
             if not self.started or self.ended:
                 raise RuntimeError("a response's body comes between its start and its end")
             more = event.get("more_body", False)
+            if "golb.pipe" in event:
+                await self._send_pipe(event["golb.pipe"], more=more)
+                return
             data = self._frame(event.get("body", b""), more=more)
             start = self._start
             if start is not None:
@@ -117,6 +122,22 @@ class ResponseWriter:
                 self.started = True
         else:
             await self._send_other(kind, event)
+
+    async def _send_pipe(self, pipe: Pipe, *, more: bool) -> None:
+        """Send the piece of a body that is in a pipe."""
+        if self._framing is not LENGTH or not isinstance(self._stream, SocketStream):
+            raise RuntimeError("a pipe is for a body of known length over a plain connection")
+        if self._start is not None:
+            start, self._start = self._start, None
+            await self._write(start)
+        self._count(pipe.held, more=more)
+        self._stalls.start(self)
+        try:
+            await self._stream.send_from(pipe, lambda: self._stalls.restart(self))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise ClientGone(str(exc)) from exc
+        finally:
+            self._stalls.stop(self)
 
     async def _send_other(self, kind: str, event: dict[str, Any]) -> None:
         if kind == "http.response.trailers":
@@ -171,10 +192,7 @@ class ResponseWriter:
         """Return the bytes that carry a piece of the body."""
         framing = self._framing
         if framing is LENGTH:
-            self._bytes_left -= len(body)
-            if self._bytes_left < 0 or (self._bytes_left > 0 and not more):
-                raise RuntimeError("the body has not the length that the response's head says")
-            self.ended = not more
+            self._count(len(body), more=more)
             return body
         self.ended = not (more or self._trailers_follow)
         if framing is CHUNKED:
@@ -182,6 +200,12 @@ class ResponseWriter:
         if self.tunnel or framing is CLOSE:
             return body
         return b""  # to HEAD, or 204 or 304: whatever body the application sends has no place
+
+    def _count(self, sent: int, *, more: bool) -> None:
+        self._bytes_left -= sent
+        if self._bytes_left < 0 or (self._bytes_left > 0 and not more):
+            raise RuntimeError("the body has not the length that the response's head says")
+        self.ended = not more
 
     async def _write(self, data: bytes) -> None:
         self._stalls.start(self)

@@ -143,10 +143,14 @@ class AnswerReader:
 
     def take_body(self, data: bytes) -> None:
         """Take bytes of a body that needs no parsing: at most `bytes_left` of the answer, or any `until_close`."""
+        self.answer.body.append(data)
+        self.pass_body(len(data))
+
+    def pass_body(self, count: int) -> None:
+        """Count bytes of such a body that go another way."""
         answer = self.answer
-        answer.body.append(data)
         if answer.bytes_left is not None:
-            answer.bytes_left -= len(data)
+            answer.bytes_left -= count
             answer.complete = answer.bytes_left == 0
         self._parser_is_lost = True  # it waits for what has passed it by
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
 from golb.errors import UpstreamError
+from golb.pipes import PIPE_BYTES
 from golb.sockets import RECEIVE_BYTES
 from golb.upstream.answers import AnswerReader
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from golb.asgi import Receive
     from golb.deadlines import TimeoutQueue
     from golb.errors import GolbError
+    from golb.pipes import Pipe
     from golb.sockets import SocketStream
     from golb.upstream.answers import Answer
     from golb.upstream.pool import Pool
+
+T = TypeVar("T")
 
 
 class StaleConnectionError(UpstreamError):
@@ -122,6 +128,16 @@ class UpstreamConnection:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
 
+    async def write_from(self, pipe: Pipe) -> None:
+        """Send the piece of the request's body that is in a pipe; raises what `write` does."""
+        self._write_timeouts.start(self)
+        try:
+            await self.stream.send_from(pipe, lambda: self._write_timeouts.restart(self))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise self._broken(exc) from exc
+        finally:
+            self._write_timeouts.stop(self)
+
     async def read_head(self) -> Answer:
         """Read until the head of the final answer, or an interim one, has come.
 
@@ -132,7 +148,7 @@ class UpstreamConnection:
         """
         answer = self.answer
         while not answer.status and answer.interim is None:
-            data = await self._receive(RECEIVE_BYTES)
+            data = await self._receive(self.stream.receive_some(RECEIVE_BYTES))
             if not data:
                 raise self._broken(None)
             self._was_kept = False  # from here on a failure is the answer's, not the kept connection's
@@ -149,7 +165,8 @@ class UpstreamConnection:
         answer = self.answer
         while not answer.body and not answer.complete:
             left = answer.bytes_left
-            data = await self._receive(RECEIVE_BYTES if left is None else min(left, RECEIVE_BYTES))
+            at_most = RECEIVE_BYTES if left is None else min(left, RECEIVE_BYTES)
+            data = await self._receive(self.stream.receive_some(at_most))
             if not data:
                 if not answer.until_close:
                     raise UpstreamError("the connection was closed in the middle of the answer")
@@ -159,6 +176,15 @@ class UpstreamConnection:
             else:
                 self._reader.take_body(data)
         return answer.take_body()
+
+    async def read_body_into(self, pipe: Pipe) -> None:
+        """Move the next bytes of a body of known length into an empty pipe; raises what `read_body` does."""
+        answer = self.answer
+        assert answer.bytes_left is not None  # noqa: S101 - the caller has looked
+        moved = await self._receive(self.stream.receive_into(pipe, min(answer.bytes_left, PIPE_BYTES)))
+        if not moved:
+            raise UpstreamError("the connection was closed in the middle of the answer")
+        self._reader.pass_body(moved)
 
     async def read_raw(self) -> bytes:
         """Return bytes of the protocol that a 101 switched to; none at its end."""
@@ -194,12 +220,13 @@ class UpstreamConnection:
         self._failure = failure
         self.stream.abort()
 
-    async def _receive(self, max_bytes: int) -> bytes:
+    async def _receive(self, arriving: Awaitable[T]) -> T:
+        """Wait for what the endpoint sends, no longer than it may pause."""
         self._is_waiting = True
         if self._is_watched:
             self._answer_timeouts.start(self)
         try:
-            return await self.stream.receive_some(max_bytes)
+            return await arriving
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
         finally:

@@ -13,14 +13,16 @@ import trio
 
 from golb.errors import AnswerBroken, ClientGone, UpstreamError, UpstreamTimeoutError
 from golb.headers import with_lead, without_hop_by_hop
+from golb.pipes import PipePool
 from golb.upstream.connection import StaleConnectionError, UpstreamConnection
 from golb.upstream.pool import Pool
 from golb.upstream.tunnel import relay_tunnel
 
 if TYPE_CHECKING:
-    from golb.asgi import Receive, Send
+    from golb.asgi import Receive, ReceiveInto, Send
     from golb.deadlines import Deadlines, TimeoutQueue
     from golb.forwarding import Call
+    from golb.pipes import Pipe
     from golb.poller import Poller
     from golb.upstream.answers import Answer
     from golb.weights import Endpoint
@@ -31,6 +33,8 @@ LOG = structlog.get_logger()
 _WATCH_AFTER_S = 0.05
 # How long to wait for an endpoint's 100 before the body is sent without (RFC 9110, 10.1.1).
 _CONTINUE_TIMEOUT_S = 1.0
+# What is left of a body goes by a pipe if it is at least so long; below that a pipe costs more than it saves.
+PIPED_BYTES = 65536
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 _CONTINUE_STATUS = 100
@@ -72,6 +76,7 @@ class Upstream:
         self.idle_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(
             idle_timeout_s, lambda connection: connection.pool.forget(connection)
         )
+        self._pipes = PipePool()
         self._watch_queue = deadlines.queue(_WATCH_AFTER_S, self._start_watching)
         self._nursery: trio.Nursery | None = None
 
@@ -79,7 +84,10 @@ class Upstream:
         """House the tasks that watch clients; ready at once, ends only by cancellation."""
         async with trio.open_nursery() as self._nursery:
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._pipes.close()
         raise AssertionError  # sleep_forever does not return
 
     def open(self, endpoint: Endpoint) -> Pool:
@@ -132,7 +140,7 @@ class Upstream:
         connection.begin(call.receive, head_request=call.method == "HEAD")
         connection.watch()
         connection.request_sent = False
-        await connection.write(call.head)
+        await connection.write(call.head + call.body)
         failure: Exception | None = None
         asked_for_body = trio.Event()
         async with trio.open_nursery() as nursery:
@@ -150,17 +158,19 @@ class Upstream:
     async def _upload(self, connection: UpstreamConnection, call: Call, asked_for_body: trio.Event) -> None:
         """Send the body as it comes, then watch the client."""
         try:
-            if call.expects_continue and not call.body:
+            if call.expects_continue:
                 with trio.move_on_after(_CONTINUE_TIMEOUT_S):
                     await asked_for_body.wait()
                 if connection.answer.status:
                     return  # answered without the body
-            if call.body:
-                await connection.write(call.body)
+            received = bool(call.body)
             while call.more_body:
-                if data := call.frame(await call.receive()):
+                if received and call.receive_into is not None and (call.bytes_left or 0) >= PIPED_BYTES:
+                    await self._upload_by_pipe(connection, call, call.receive_into)
+                elif data := call.frame(await call.receive()):
                     await connection.write(data)
                     self.answer_timeouts.restart(connection)
+                received = True
             connection.request_sent = True
             await _wait_for_disconnect(call.receive)
             connection.abort(ClientGone("the client went away before its answer was there"))
@@ -168,6 +178,19 @@ class Upstream:
             connection.abort(exc)
         except UpstreamError:
             pass  # the endpoint reads no more: why, its answer or its failure tells the reader
+
+    async def _upload_by_pipe(self, connection: UpstreamConnection, call: Call, receive_into: ReceiveInto) -> None:
+        pipe = self._pipes.take()
+        if pipe is None:
+            call.receive_into = None
+            return
+        try:
+            while call.more_body:
+                call.pass_body(await receive_into(pipe))
+                await connection.write_from(pipe)
+                self.answer_timeouts.restart(connection)
+        finally:
+            self._pipes.give_back(pipe)
 
     async def _relay_answer(
         self, connection: UpstreamConnection, call: Call, asked_for_body: trio.Event | None
@@ -203,12 +226,15 @@ class Upstream:
         if trailers:
             event["trailers"] = True
         await send(event)
-        last = answer.take_body() if answer.complete else await self._relay_body(connection, answer, send)
+        if answer.complete:
+            last = answer.take_body()
+        else:
+            last = await self._relay_body(connection, answer, send, by_pipe="golb.pipe" in call.extensions)
         await send({"type": "http.response.body", "body": last})
         if trailers:
             await send({"type": "http.response.trailers", "headers": without_hop_by_hop(answer.trailers)})
 
-    async def _relay_body(self, connection: UpstreamConnection, answer: Answer, send: Send) -> bytes:
+    async def _relay_body(self, connection: UpstreamConnection, answer: Answer, send: Send, *, by_pipe: bool) -> bytes:
         """Pass the body on as it comes; return its last piece, which is for the caller to pass on."""
         if not answer.body:  # it may be long in coming, and the head is not to wait for it
             await send({"type": "http.response.body", "body": b"", "more_body": True})
@@ -220,6 +246,23 @@ class Upstream:
             if answer.complete:
                 return body
             await send({"type": "http.response.body", "body": body, "more_body": True})
+            if by_pipe and (answer.bytes_left or 0) >= PIPED_BYTES:
+                pipe = self._pipes.take()
+                if pipe is not None:
+                    await self._relay_body_by_pipe(connection, answer, send, pipe)
+                    return b""
+
+    async def _relay_body_by_pipe(self, connection: UpstreamConnection, answer: Answer, send: Send, pipe: Pipe) -> None:
+        """Pass all of the body on, but for its end, which is for the caller."""
+        try:
+            while not answer.complete:
+                try:
+                    await connection.read_body_into(pipe)
+                except UpstreamError as exc:
+                    raise AnswerBroken(str(exc)) from exc
+                await send({"type": "http.response.body", "golb.pipe": pipe, "more_body": True})
+        finally:
+            self._pipes.give_back(pipe)
 
     async def _relay_interim(self, answer: Answer, call: Call, asked_for_body: trio.Event | None) -> None:
         for status, headers in answer.interim or ():

@@ -59,7 +59,7 @@ def read(pieces: Iterable[bytes], reader: AnswerReader | None = None, *, head_re
             break
     return Seen(
         found.status,
-        found.interim,
+        found.interim or [],
         found.headers,
         b"".join(found.body),
         found.trailers,

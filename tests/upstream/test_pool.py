@@ -300,11 +300,10 @@ async def test_a_connection_that_had_failed_has_sent_nothing() -> None:
                 sock = socket.create_connection(("127.0.0.1", pod.port))
                 await (await pod.accept()).reset()
                 stream = SocketStream(sock, poller)
+                use = stream.send_all(b"POST") if write_now else stream.receive_some()
+                assert write_now or stream.send_later(b"POST")
                 with pytest.raises(trio.BrokenResourceError):
-                    if write_now:
-                        await stream.send_all(b"POST")
-                    assert stream.send_later(b"POST")
-                    await stream.receive_some()
+                    await use
                 assert not stream.has_sent
                 await stream.aclose()
         nursery.cancel_scope.cancel()
