@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import resource
 import sys
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         for name, meant in unknown_variables(environ):
             LOG.warning("unknown variable", variable=name, **({"did_you_mean": meant} if meant else {}))
         _raise_descriptor_limit()
+        _calm_garbage_collector()
         trio.run(serve, config)
     except ConfigError as exc:
         sys.stderr.write(f"{exc}\n")
@@ -53,6 +55,11 @@ def _raise_descriptor_limit() -> None:
     """Allow as many connections as the system does: each takes a descriptor, and the soft limit is for programs of old."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _calm_garbage_collector() -> None:
+    """Let Python look for cycles after 10,000 new objects instead of 700: requests in flight have as many, and make none."""
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _parser() -> argparse.ArgumentParser:

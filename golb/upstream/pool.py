@@ -26,11 +26,10 @@ class Pool:
         upstream: gives limits and timeouts.
     """
 
-    __slots__ = ("_closed", "_idle", "_upstream", "authority", "endpoint")
+    __slots__ = ("_closed", "_idle", "_upstream", "endpoint")
 
     def __init__(self, endpoint: Endpoint, upstream: Upstream) -> None:
         self.endpoint = endpoint
-        self.authority = endpoint.authority.encode("ascii")
         self._upstream = upstream
         self._idle: list[UpstreamConnection] = []
         self._closed = False
@@ -61,7 +60,11 @@ class Pool:
         try:
             with trio.fail_after(timeout_s):
                 sock = await _connect(self.endpoint.host, self.endpoint.port)
-            stream = SocketStream(sock, upstream.poller)
+            try:
+                stream = SocketStream(sock, upstream.poller)
+            except OSError:
+                sock.close()
+                raise
         except trio.TooSlowError:
             raise UpstreamError(f"no connection within {timeout_s:g} s") from None
         except OSError as exc:

@@ -167,7 +167,7 @@ def _values(chosen: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("seed", [7])
-async def test_of_10000_random_values_the_good_are_in_force_and_each_refusal_is_logged(
+async def test_of_10000_random_values_the_good_are_in_force_and_refusals_are_logged(
     etcd: EtcdProcess, zone: str, seed: int
 ) -> None:
     chosen = random.Random(seed)
@@ -209,6 +209,8 @@ async def test_of_10000_random_values_the_good_are_in_force_and_each_refusal_is_
                 chosen_hosts = {str(endpoint) for endpoint, weight in expected.by_endpoint.items() if weight}
                 assert response.values("X-Final-Host")[0] in chosen_hosts
         assert golb.stop() == 0
+        # One line a minute for each key and kind of fault, and a bounded number for each kind; the others are counted.
         lines = [line for line in golb.log() if line["message"] == "refused"]
-        assert len(lines) == refused
+        assert 0 < len(lines) < refused
         assert all(line["level"] == "warning" and line["reason"] for line in lines)
+        assert {line["name"] for line in lines} >= {"f0", "f49"}
