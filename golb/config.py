@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 PREFIX = "eb_go_lb_"
 REQUIRED = object()
 DEFAULT_ETCD_PORT = 2379
+HIDDEN = "***"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MODES = ("dev", "prod")
+
+_SHOWN_CHARACTERS = 200
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h)?", re.ASCII)
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -68,6 +71,28 @@ def _duration_s(text: str) -> float:
     return seconds
 
 
+def _positive_duration_s(text: str) -> float:
+    seconds = _duration_s(text)
+    if seconds <= 0:
+        raise ValueError(text)
+    return seconds
+
+
+def _line(text: str) -> str:
+    if len(text.splitlines()) > 1:
+        raise ValueError(text)
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_line(text))
+
+
+def _secret(text: str) -> str:
+    text.encode()  # UnicodeEncodeError, a ValueError: bytes that are not UTF-8
+    return text
+
+
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(text)
@@ -100,6 +125,10 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _switch(text: str) -> bool:
+    return _one_of("off", "on")(text) == "on"
+
+
 def _plugin(group: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         return _one_of(*plugin_names(group))(text)  # looked up when it is needed: it reads files
@@ -107,14 +136,22 @@ def _plugin(group: str) -> Callable[[str], str]:
     return parse
 
 
-def _variable(default: Any, parse: Callable[[str], Any], accepts: str | Callable[[], str], meaning: str) -> Any:
-    """Make a field that is read from the variable of its name."""
-    metadata = {"default": default, "parse": parse, "accepts": accepts, "meaning": meaning}
-    return field(metadata=metadata)
+def _variable(
+    default: Any,
+    parse: Callable[[str], Any],
+    accepts: str | Callable[[], str],
+    meaning: str,
+    *,
+    is_secret: bool = False,
+) -> Any:
+    """Make a field that is read from the variable of its name. What a secret one holds is never shown."""
+    metadata = {"default": default, "parse": parse, "accepts": accepts, "meaning": meaning, "is_secret": is_secret}
+    return field(metadata=metadata, repr=not is_secret)
 
 
 _SECONDS = "a duration such as 10, 2.5s, 500ms or 1m (a plain number is in seconds)"
 _SECONDS_OR_NONE = f"{_SECONDS}; 0 = none"
+_PEM = "the path of a PEM file"
 
 
 @frozen(kw_only=True)
@@ -141,13 +178,11 @@ class Config:
     )
     log_level: str = _variable("info", _one_of(*LOG_LEVELS), " | ".join(LOG_LEVELS), "the least level that is logged")
     listen_host: str = _variable(
-        "0.0.0.0", _host, "an IPv4 or IPv6 address or a host name", "where to listen; :: is both"
+        "0.0.0.0", _host, "an IPv4 or IPv6 address or a host name, without a port", "where to listen; :: is both"
     )
     listen_port: int = _variable("8080", _port, "a port from 1 to 65535", "where to listen")
-    tls_cert: Path | None = _variable(
-        "", Path, "the path of a PEM file", "certificate chain: serve HTTPS, HTTP/2 included"
-    )
-    tls_key: Path | None = _variable("", Path, "the path of a PEM file", "its private key")
+    tls_cert: Path | None = _variable("", _path, _PEM, "certificate chain: serve HTTPS, HTTP/2 included")
+    tls_key: Path | None = _variable("", _path, _PEM, "its private key")
     weight_updater: str = _variable(
         "etcd", _plugin(WEIGHT_UPDATERS), lambda: " | ".join(plugin_names(WEIGHT_UPDATERS)), "where weights come from"
     )
@@ -155,10 +190,38 @@ class Config:
         "localhost:2379",
         _etcd_urls,
         "hosts separated by white space or commas, each [http[s]://]host[:port]",
-        "the members of etcd",
+        "the members of etcd; one is asked first at random, and then the next ones in this order",
     )
+    etcd_timeout: float = _variable(
+        "5",
+        _positive_duration_s,
+        f"{_SECONDS}, above 0",
+        "how soon golb knows that etcd, or its watch there, is of no use any more",
+    )
+    etcd_user: str | None = _variable("", _line, "the name of a user of etcd", "who golb is to etcd; needs a password")
+    etcd_password: str | None = _variable(
+        "", _secret, "text in UTF-8", "that user's password; a file is safer", is_secret=True
+    )
+    etcd_password_file: Path | None = _variable(
+        "", _path, "the path of a file", "that user's password, read anew at each login; its last line end is left out"
+    )
+    etcd_ca: Path | None = _variable(
+        "", _path, _PEM, "whom to trust as etcd over https; default: whom the system trusts"
+    )
+    etcd_cert: Path | None = _variable("", _path, _PEM, "the certificate chain that golb shows to etcd")
+    etcd_key: Path | None = _variable("", _path, _PEM, "its private key")
+    etcd_insecure_skip_verify: bool = _variable(
+        "off", _switch, "off | on", "take any certificate for etcd's: for trials only"
+    )
+    state_dir: Path | None = _variable(
+        "", _path, "the path of a directory", "where the last weights from etcd are saved, for a start while it is away"
+    )
+    state_max_age: float = _variable(
+        "0", _duration_s, f"{_SECONDS}; 0 = any", "how old saved weights may be to be served"
+    )
+    ack: bool = _variable("off", _switch, "off | on", "tell in etcd which revision is in force on this node")
     weights_file: Path | None = _variable(
-        "", Path, "the path of a JSON file", "for weight updater file: an object of values by function"
+        "", _path, "the path of a JSON file", "for weight updater file: an object of values by function"
     )
     gateways: Gateways = _variable(
         "",
@@ -191,22 +254,25 @@ class Config:
         values: dict[str, Any] = {}
         problems = []
         for variable in fields(cls):
-            text = environ.get(PREFIX + variable.name, "").strip()
+            text = environ.get(PREFIX + variable.name, "")
+            if not variable.metadata["is_secret"]:  # white space is part of a password
+                text = text.strip()
             if not text and variable.name == "node_name":
                 text = environ.get("HOSTNAME", "").strip() or socket.gethostname()
             try:
                 values[variable.name] = _read(variable, text)
             except (ValueError, WeightsError):
-                held = f"is {text!r}" if text else "is not set"
-                problems.append(f"{PREFIX}{variable.name} {held}; it accepts {accepts(variable)}")
+                problems.append(f"{PREFIX}{variable.name} {_held(variable, text)}; it accepts {accepts(variable)}")
         problems += _conflicts(values)
         if problems:
             raise ConfigError("\n".join(problems))
         return cls(**values)
 
     def lines(self) -> list[str]:
-        """Return each variable with its resolved value, as an environment file would have it."""
-        return [f"{PREFIX}{variable.name}={_written(getattr(self, variable.name))}" for variable in fields(type(self))]
+        """Return each variable with its resolved value, as an environment file would have it; a secret as `***`."""
+        return [
+            f"{PREFIX}{variable.name}={_written(variable, getattr(self, variable.name))}" for variable in fields(Config)
+        ]
 
 
 def accepts(variable: Attribute[Any]) -> str:
@@ -222,6 +288,18 @@ def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str | None]
     return [(name, next(iter(difflib.get_close_matches(name.lower(), known, 1, 0.8)), None)) for name in found]
 
 
+def _held(variable: Attribute[Any], text: str) -> str:
+    if not text:
+        return "is not set"
+    return "is not what it should be" if variable.metadata["is_secret"] else f"is {_shown(text)}"
+
+
+def _shown(text: str) -> str:
+    if len(text) <= _SHOWN_CHARACTERS:
+        return repr(text)
+    return f"{text[:_SHOWN_CHARACTERS]!r}... ({len(text)} characters)"
+
+
 def _read(variable: Attribute[Any], text: str) -> Any:
     default = variable.metadata["default"]
     if text:
@@ -232,18 +310,42 @@ def _read(variable: Attribute[Any], text: str) -> Any:
 
 
 def _conflicts(values: dict[str, Any]) -> list[str]:
-    problems = []
-    if (values.get("tls_cert") is None) != (values.get("tls_key") is None):
-        missing = "tls_key" if values.get("tls_key") is None else "tls_cert"
-        problems.append(
-            f"{PREFIX}{missing} is not set; TLS needs both it and {PREFIX}tls_{'cert' if missing == 'tls_key' else 'key'}"
-        )
-    for name in ("tls_cert", "tls_key"):
+    problems = _pair_problems(values, "tls_cert", "tls_key", "TLS")
+    for name in ("tls_cert", "tls_key", "etcd_ca", "etcd_cert", "etcd_key", "etcd_password_file"):
         path = values.get(name)
         if path is not None and not _is_file(path):
-            problems.append(f"{PREFIX}{name} is {str(path)!r}; it accepts the path of a PEM file, and there is none")
+            what = accepts(getattr(fields(Config), name))
+            problems.append(f"{PREFIX}{name} is {_shown(str(path))}; it accepts {what}, and there is none")
     if values.get("weight_updater") == "file" and values.get("weights_file") is None:
         problems.append(f"{PREFIX}weights_file is not set; with weight updater file it accepts the path of a JSON file")
+    named = {problem.split()[0] for problem in problems}
+    return problems + [problem for problem in _etcd_problems(values) if problem.split()[0] not in named]
+
+
+def _pair_problems(values: dict[str, Any], cert: str, key: str, purpose: str) -> list[str]:
+    if (values.get(cert) is None) == (values.get(key) is None):
+        return []
+    missing, there = (key, cert) if values.get(key) is None else (cert, key)
+    return [f"{PREFIX}{missing} is not set; {purpose} needs both it and {PREFIX}{there}"]
+
+
+def _etcd_problems(values: dict[str, Any]) -> list[str]:
+    problems = _pair_problems(values, "etcd_cert", "etcd_key", "a client's certificate")
+    passwords = [name for name in ("etcd_password", "etcd_password_file") if values.get(name) is not None]
+    if len(passwords) > 1:
+        problems.append(f"{PREFIX}etcd_password is set, and {PREFIX}etcd_password_file too; etcd takes one password")
+    if values.get("etcd_user") is None and passwords:
+        problems.append(f"{PREFIX}etcd_user is not set; {PREFIX}{passwords[0]} needs it")
+    if values.get("etcd_user") is not None and not passwords:
+        problems.append(
+            f"{PREFIX}etcd_password is not set, nor {PREFIX}etcd_password_file; {PREFIX}etcd_user needs one"
+        )
+    if not any(url.startswith("https:") for url in values.get("etcd_host", ("https:",))):
+        # Whoever sets these believes that what golb and etcd say is encrypted.
+        needless = [name for name in ("etcd_ca", "etcd_cert", "etcd_insecure_skip_verify") if values.get(name)]
+        problems += [
+            f"{PREFIX}{name} is set, but no entry of {PREFIX}etcd_host begins with https://" for name in needless
+        ]
     return problems
 
 
@@ -254,9 +356,13 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _written(value: Any) -> str:
+def _written(variable: Attribute[Any], value: Any) -> str:
     if value is None:
         return ""
+    if variable.metadata["is_secret"]:
+        return HIDDEN
+    if isinstance(value, bool):
+        return "on" if value else "off"
     if isinstance(value, tuple):
         return " ".join(value)
     # A float without an exponent, which a duration does not take.

@@ -52,6 +52,17 @@ def test_without_variables_the_contracts_defaults_hold() -> None:
     assert config.upstream_idle_timeout == 30
     assert config.request_header_timeout == 10
     assert config.keep_alive_timeout == 75
+    assert config.etcd_timeout == 5
+    assert config.etcd_user is None
+    assert config.etcd_password is None
+    assert config.etcd_password_file is None
+    assert config.etcd_ca is None
+    assert config.etcd_cert is None
+    assert config.etcd_key is None
+    assert config.etcd_insecure_skip_verify is False
+    assert config.state_dir is None
+    assert config.state_max_age == 0
+    assert config.ack is False
 
 
 @pytest.mark.parametrize(
@@ -135,8 +146,8 @@ def test_the_nodes_name_comes_from_the_variable_else_hostname_else_the_host() ->
         ("handler_type", "wr", "dummy | wrr"),
         ("mode", "production", "dev | prod"),
         ("log_level", "trace", "debug | info | warning | error"),
-        ("listen_host", "10.0.0.1:80", "an IPv4 or IPv6 address or a host name"),
-        ("listen_host", "300.1.1.1", "an IPv4 or IPv6 address or a host name"),
+        ("listen_host", "10.0.0.1:80", "an IPv4 or IPv6 address or a host name, without a port"),
+        ("listen_host", "300.1.1.1", "an IPv4 or IPv6 address or a host name, without a port"),
         ("listen_port", "0", "a port from 1 to 65535"),
         ("listen_port", "65536", "a port from 1 to 65535"),
         ("listen_port", "-1", "a port from 1 to 65535"),
@@ -172,6 +183,13 @@ def test_the_nodes_name_comes_from_the_variable_else_hostname_else_the_host() ->
         ("drain_timeout", "nan", SECONDS),
         ("drain_timeout", "9" * 400, SECONDS),
         ("connect_timeout", "fast", f"{SECONDS}; 0 = none"),
+        ("etcd_timeout", "0", f"{SECONDS}, above 0"),
+        ("etcd_timeout", "-1", f"{SECONDS}, above 0"),
+        ("etcd_insecure_skip_verify", "yes", "off | on"),
+        ("ack", "1", "off | on"),
+        ("weights_file", "a\rb", "the path of a JSON file"),
+        ("etcd_password_file", "/no/such/file", "the path of a file, and there is none"),
+        ("etcd_ca", "/no/such/file", "the path of a PEM file, and there is none"),
         ("upstream_max_idle", "-1", "a number"),
         ("upstream_max_idle", "1.5", "a number"),
         ("tls_cert", "/no/such/file", "the path of a PEM file, and there is none"),
@@ -182,9 +200,14 @@ def test_the_nodes_name_comes_from_the_variable_else_hostname_else_the_host() ->
 def test_a_bad_value_is_refused_by_a_line_with_the_variable_the_value_and_what_it_accepts(
     name: str, text: str, accepts: str
 ) -> None:
-    others = {"tls_key": str(FILE)} if name == "tls_cert" else {}
+    others = {
+        "tls_cert": {"tls_key": str(FILE)},
+        "etcd_password_file": {"etcd_user": "golb"},
+        "etcd_ca": {"etcd_host": "https://etcd"},
+    }.get(name, {})
     line = problem(**({name: text} | others))
-    assert line == f"eb_go_lb_{name} is {text!r}; it accepts {accepts}"
+    shown = repr(text) if len(text) <= 200 else f"{text[:200]!r}... ({len(text)} characters)"
+    assert line == f"eb_go_lb_{name} is {shown}; it accepts {accepts}"
     assert line.isprintable()
 
 
@@ -243,6 +266,59 @@ def test_the_resolved_configuration_can_be_read_again() -> None:
     assert "eb_go_lb_drain_timeout=90" in lines
     again = {name: text for name, _, text in (line.partition("=") for line in lines)}
     assert Config.from_environ(again) == config
+
+
+TLS_ETCD = {"etcd_host": "http://a https://b"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"etcd_user": "u"}, "etcd_password is not set, nor eb_go_lb_etcd_password_file; eb_go_lb_etcd_user needs one"),
+        ({"etcd_password": "p"}, "etcd_user is not set; eb_go_lb_etcd_password needs it"),
+        ({"etcd_password_file": str(FILE)}, "etcd_user is not set; eb_go_lb_etcd_password_file needs it"),
+        (
+            {"etcd_user": "u", "etcd_password": "p", "etcd_password_file": str(FILE)},
+            "etcd_password is set, and eb_go_lb_etcd_password_file too; etcd takes one password",
+        ),
+        (
+            TLS_ETCD | {"etcd_cert": str(FILE)},
+            "etcd_key is not set; a client's certificate needs both it and eb_go_lb_etcd_cert",
+        ),
+        (
+            TLS_ETCD | {"etcd_key": str(FILE)},
+            "etcd_cert is not set; a client's certificate needs both it and eb_go_lb_etcd_key",
+        ),
+        ({"etcd_ca": str(FILE)}, "etcd_ca is set, but no entry of eb_go_lb_etcd_host begins with https://"),
+        (
+            {"etcd_insecure_skip_verify": "on"},
+            "etcd_insecure_skip_verify is set, but no entry of eb_go_lb_etcd_host begins with https://",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_by_a_line(variables: dict[str, str], line: str) -> None:
+    assert problem(**variables) == f"eb_go_lb_{line}"
+
+
+def test_everything_for_etcd_can_be_set_together() -> None:
+    files = dict.fromkeys(("etcd_ca", "etcd_cert", "etcd_key", "etcd_password_file"), str(FILE))
+    config = read(**TLS_ETCD, **files, etcd_user="golb", etcd_timeout="2s", etcd_insecure_skip_verify="ON")
+    assert (config.etcd_ca, config.etcd_cert, config.etcd_key, config.etcd_password_file) == (FILE,) * 4
+    assert (config.etcd_user, config.etcd_timeout, config.etcd_insecure_skip_verify) == ("golb", 2, True)
+
+
+def test_a_password_is_taken_as_it_is_and_shown_nowhere() -> None:
+    config = read(etcd_user="golb", etcd_password=" s3cret \n")
+    assert config.etcd_password == " s3cret \n"
+    assert "s3cret" not in repr(config)
+    assert "eb_go_lb_etcd_password=***" in config.lines()
+    assert not any("s3cret" in line for line in config.lines())
+
+
+def test_a_password_that_is_no_text_is_refused_unseen() -> None:
+    line = problem(etcd_user="golb", etcd_password="s3cret\udcff")
+    assert line.startswith("eb_go_lb_etcd_password is not what it should be; it accepts text in UTF-8")
+    assert "s3cret" not in line
 
 
 def test_the_environment_is_passed_in_and_never_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._client import EtcdClient
 from ._errors import (
+    AnswerTooLong,
     Compacted,
     EtcdError,
     InvalidAuthToken,
@@ -12,10 +13,12 @@ from ._errors import (
     MalformedAnswer,
     PermissionDenied,
     ServerError,
+    TlsFailed,
     Unauthenticated,
     Unavailable,
     WatchCancelled,
 )
+from ._tls import TlsFiles
 from ._types import (
     Compare,
     DeleteOp,
@@ -28,6 +31,7 @@ from ._types import (
     KeyValue,
     Lease,
     Op,
+    PrefixSummary,
     PutOp,
     PutResult,
     RangeResult,
@@ -40,6 +44,7 @@ from ._types import (
 from ._watch import Watch
 
 __all__ = [
+    "AnswerTooLong",
     "Compacted",
     "Compare",
     "DeleteOp",
@@ -59,6 +64,7 @@ __all__ = [
     "MalformedAnswer",
     "Op",
     "PermissionDenied",
+    "PrefixSummary",
     "PutOp",
     "PutResult",
     "RangeResult",
@@ -66,6 +72,8 @@ __all__ = [
     "ResponseHeader",
     "ServerError",
     "Status",
+    "TlsFailed",
+    "TlsFiles",
     "TxnResult",
     "Unauthenticated",
     "Unavailable",

@@ -10,7 +10,15 @@ import trio.abc
 
 from ._auth import Auth
 from ._endpoints import Endpoints
-from ._errors import InvalidAuthToken, LeaseNotFound, MalformedAnswer, PermissionDenied, Unavailable
+from ._errors import (
+    AnswerTooLong,
+    InvalidCredentials,
+    LeaseNotFound,
+    MalformedAnswer,
+    ServerError,
+    Unauthenticated,
+    Unavailable,
+)
 from ._transport import Transport
 from ._types import (
     DeleteOp,
@@ -18,6 +26,7 @@ from ._types import (
     GetResult,
     Key,
     Lease,
+    PrefixSummary,
     PutOp,
     PutResult,
     RangeResult,
@@ -34,19 +43,30 @@ from ._wire import (
     decode_put,
     decode_range,
     decode_status,
+    decode_summary,
     decode_txn,
     encode_delete,
     encode_next_page,
     encode_put,
     encode_range,
+    encode_summary,
     encode_txn,
 )
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Sequence
+    from pathlib import Path
 
-    from ._types import Compare, Op, ResponseHeader
+    from ._tls import TlsFiles
+    from ._types import Compare, KeyValue, Op, ResponseHeader
+
+
+# Values may have 1.5 MiB each by etcd's default, and how long they are shows only in the answer.
+_FIRST_PAGE_KEYS = 32
+_PAGE_BYTES = 1 << 20
+_PAGE_GROWTH = 8
+_TOO_LONG = "received message larger than max"
 
 
 class EtcdClient(trio.abc.AsyncResource):
@@ -66,11 +86,14 @@ class EtcdClient(trio.abc.AsyncResource):
         endpoints: URLs of the cluster's members, such as http://10.0.0.1:2379 or https://[fd00::1]:2379. Requests go
             to the first one until it is not available, then to the next one, and so on round.
         user: who to authenticate as; None for an etcd without authentication.
-        password: the user's password.
-        ssl_context: for https endpoints; it holds whom to trust and the client's certificate. None trusts whom the system does.
+        password: the user's password, or the path of a file that holds it, which is read whenever etcd asks for it; a
+            line end at its end is left out.
+        tls: for https endpoints: whom to trust, and the client's certificate. `TlsFiles` are read again when they have
+            changed, a context stays as it is. None trusts whom the system does.
         dial_timeout_s: the longest a connection may take to be made (> 0); a TLS handshake may take as long again.
         request_timeout_s: the longest wait for the next part of an answer (> 0). A long answer that keeps coming is
             not cut; bound a whole call with a cancel scope. etcd itself gives up after 5 s plus two elections.
+        peer_timeout_s: within this time (> 0) TCP finds out that the machine at the other end is gone; it takes 4 s at least.
 
     Raises:
         ValueError: an endpoint is no such URL, a timeout is not positive, or there is a password without a user.
@@ -81,21 +104,23 @@ class EtcdClient(trio.abc.AsyncResource):
         endpoints: Sequence[str],
         *,
         user: str | None = None,
-        password: str | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        password: str | Path | None = None,
+        tls: ssl.SSLContext | TlsFiles | None = None,
         dial_timeout_s: float = 2.0,
         request_timeout_s: float = 10.0,
+        peer_timeout_s: float = 24.0,
     ) -> None:
         if (user is None) != (password is None):
             raise ValueError("a user and a password go together")
-        if not (dial_timeout_s > 0 and request_timeout_s > 0):
+        if not (dial_timeout_s > 0 and request_timeout_s > 0 and peer_timeout_s > 0):
             raise ValueError("a timeout is not above 0 s")
         self._endpoints = Endpoints(endpoints)
         self._transport = Transport(
             self._endpoints,
             dial_timeout_s=dial_timeout_s,
             request_timeout_s=request_timeout_s,
-            ssl_context=ssl_context,
+            peer_timeout_s=peer_timeout_s,
+            tls=tls,
         )
         self._auth = Auth(self._transport, user, password)
 
@@ -106,15 +131,24 @@ class EtcdClient(trio.abc.AsyncResource):
         """Close all connections. Calls under way fail with `Unavailable`, later ones with `trio.ClosedResourceError`."""
         await self._transport.aclose()
 
-    async def get(self, key: Key, *, revision: int | None = None, serializable: bool = False) -> GetResult:
+    def pass_over(self, member: str) -> None:
+        """Let the next request start with another member than this one (a URL), if there is another."""
+        self._endpoints.skip(member)
+
+    async def get(
+        self, key: Key, *, revision: int | None = None, serializable: bool = False, member: str | None = None
+    ) -> GetResult:
         """Return a key as it stands, or as it stood at `revision`.
 
-        `serializable` lets the member asked answer by itself: also without a quorum, but maybe with what is old.
+        `serializable` lets the member asked answer by itself: also without a quorum, but maybe with what is old. Without
+        it the answer shows that the member has a leader and has applied all that was put before. `member` (the URL of
+        one) is asked alone.
 
         Raises:
             Compacted: `revision` is gone.
         """
-        page = await self._range(_read(encode_range(key, prefix=False), revision, serializable=serializable))
+        request = _read(encode_range(key, prefix=False), revision, serializable=serializable)
+        page = await self._range(request, member)
         return GetResult(page.header, page.kvs[0] if page.kvs else None)
 
     async def get_prefix(
@@ -128,22 +162,47 @@ class EtcdClient(trio.abc.AsyncResource):
     ) -> RangeResult:
         """Return all keys that start with `prefix` (all there are, if it is empty), as they stood at one revision.
 
-        They are read in pages of `page_size` keys (> 0), all at the revision of the first: so neither etcd nor
-        another task has to wait long for a large table, and changes meanwhile do not show.
+        They are read in pages, all at the revision of the first: so neither etcd nor another task has to wait long for
+        a large table, and changes meanwhile do not show. A page has up to `page_size` keys (> 0), and fewer if the
+        values are long: about 1 MiB is aimed at, and a page that is too long for etcd's gateway is asked for in parts.
 
         Raises:
             Compacted: the revision is gone, before or while the pages were read. Without `revision`, call again.
-            MalformedAnswer: a page is longer than 64 MiB; or etcd's answer is none.
+            AnswerTooLong: a single key is too long.
         """
-        request = _read(encode_range(prefix, prefix=True), revision, serializable=serializable)
-        request |= {"limit": page_size, "keys_only": keys_only}
-        page = first = await self._range(request)
-        read_revision = revision or first.header.revision
-        kvs = list(first.kvs)
-        while page.more:
-            page = await self._range(encode_next_page(request, kvs[-1].key, read_revision))
+        base = _read(encode_range(prefix, prefix=True), revision, serializable=serializable)
+        base["keys_only"] = keys_only
+        limit = min(page_size, _FIRST_PAGE_KEYS)
+        request = base
+        header: ResponseHeader | None = None
+        kvs: list[KeyValue] = []
+        while True:
+            try:
+                page = await self._range({**request, "limit": limit})
+            except AnswerTooLong:
+                if limit == 1:
+                    raise
+                limit = max(limit // 4, 1)
+                continue
+            header = header or page.header
+            read_revision = revision or header.revision
             kvs += page.kvs
-        return RangeResult(first.header, read_revision, tuple(kvs))
+            if not page.more:
+                return RangeResult(header, read_revision, tuple(kvs))
+            length_bytes = sum(len(kv.key) + len(kv.value) for kv in page.kvs) or 1
+            fitting = len(page.kvs) * _PAGE_BYTES // length_bytes
+            limit = max(1, min(page_size, limit * _PAGE_GROWTH, fitting))
+            request = encode_next_page(base, kvs[-1].key, read_revision)
+
+    async def summarize_prefix(self, prefix: Key, *, member: str | None = None) -> PrefixSummary:
+        """Return how many keys start with `prefix`, and when the newest was put; `member` (the URL of one) is asked alone.
+
+        etcd looks at each of the keys: that takes it some 2 ms for a thousand (etcd 3.5, one core).
+        """
+        request = encode_summary(prefix)
+        return decode_summary(
+            await self._call("/v3/kv/range", request, repeatable=True, require_leader=True, member=member)
+        )
 
     async def put(self, key: Key, value: bytes, *, lease: int = 0, prev_kv: bool = False) -> PutResult:
         """Put a value; its key goes when `lease` (an id; 0 for none) does. `prev_kv` asks for what was there before.
@@ -251,7 +310,7 @@ class EtcdClient(trio.abc.AsyncResource):
         revision. `prev_kv` asks for the keys as they were before. With nothing to tell, etcd sends a progress
         notification (a batch without events) every ten minutes by default; its --experimental-watch-progress-notify-interval
         changes that. `read_timeout_s` bounds the silence between two sendings; None allows any, and leaves it to TCP
-        to find out within 25 s that the machine at the other end is gone.
+        to find out that the machine at the other end is gone. A member that loses the leader ends its watches.
 
         Raises:
             WatchCancelled: etcd does not allow this watch.
@@ -289,20 +348,30 @@ class EtcdClient(trio.abc.AsyncResource):
         options: dict[str, Any] = {"start_revision": start_revision, "read_timeout_s": read_timeout_s}
         token = await self._auth.get_token()
         try:
-            watch = await open_watch(self._transport, request, token, **options)
-        except (InvalidAuthToken, PermissionDenied):
-            # etcd 3.5 says of a watch with an expired token that permission is denied.
-            if token is None:
-                raise
-            token = await self._auth.renew(token)
-            watch = await open_watch(self._transport, request, token, **options)
+            watch = await open_watch(self._transport, request, token, **options, on_lost=self._auth.forget)
+        except Unavailable:
+            self._auth.forget()
+            raise
+        except Unauthenticated as exc:
+            token = await self._renew_token(token, exc)
+            watch = await open_watch(self._transport, request, token, **options, on_lost=self._auth.forget)
         try:
             yield watch
         finally:
             await watch.aclose()
 
-    async def _range(self, request: Json) -> RangeResult:
-        page = decode_range(await self._call("/v3/kv/range", request, repeatable=True))
+    async def _range(self, request: Json, member: str | None = None) -> RangeResult:
+        require_leader = not request["serializable"]
+        try:
+            page = decode_range(
+                await self._call("/v3/kv/range", request, repeatable=True, require_leader=require_leader, member=member)
+            )
+        except ServerError as exc:
+            # The gateway is a client of etcd's gRPC service and has a limit for its answers, 4 MiB if it is that
+            # library's own. A request for a range is never as long.
+            if _TOO_LONG in exc.message:
+                raise AnswerTooLong(exc.message) from exc
+            raise
         if page.more and not page.kvs:
             raise MalformedAnswer("a page without keys, and more to come")
         return page
@@ -310,15 +379,26 @@ class EtcdClient(trio.abc.AsyncResource):
     async def _delete(self, op: DeleteOp) -> DeleteResult:
         return decode_delete(await self._call("/v3/kv/deleterange", encode_delete(op), repeatable=False))
 
-    async def _call(self, path: str, request: Json, *, repeatable: bool) -> Json:
+    async def _call(
+        self, path: str, request: Json, *, repeatable: bool, require_leader: bool = False, member: str | None = None
+    ) -> Json:
+        options: dict[str, Any] = {"repeatable": repeatable, "require_leader": require_leader, "member": member}
         token = await self._auth.get_token()
         try:
-            return await self._transport.post(path, request, token, repeatable=repeatable)
-        except InvalidAuthToken:
-            if token is None:
-                raise
-            token = await self._auth.renew(token)
-            return await self._transport.post(path, request, token, repeatable=repeatable)
+            return await self._transport.post(path, request, token, **options)
+        except Unavailable:
+            self._auth.forget()
+            raise
+        except Unauthenticated as exc:
+            token = await self._renew_token(token, exc)
+            return await self._transport.post(path, request, token, **options)
+
+    async def _renew_token(self, token: str | None, refusal: Unauthenticated) -> str | None:
+        # etcd has several words for a token that it does not know any more: 3.5 says of a watch with an expired one that
+        # permission is denied. A permission that is missing indeed is denied again.
+        if token is None or isinstance(refusal, InvalidCredentials):
+            raise refusal
+        return await self._auth.renew(token)
 
 
 def _read(request: Json, revision: int | None, *, serializable: bool) -> Json:

@@ -31,6 +31,13 @@ class Unavailable(EtcdError):
         self.sent = sent
 
 
+class TlsFailed(Unavailable):
+    """No TLS could be spoken with a member: one side does not trust the other, or a file is not what it should be.
+
+    Trying again helps only once a certificate or a file has changed.
+    """
+
+
 class Unauthenticated(EtcdError):
     """etcd does not accept who is asking. Trying again does not help; change the user, the password or the roles."""
 
@@ -42,7 +49,7 @@ class InvalidCredentials(Unauthenticated):
 class InvalidAuthToken(Unauthenticated):
     """The token is missing, has expired or was issued before the roles changed. Authenticate, then try again.
 
-    A client with a user does so once by itself, so from there this says that no user was given, or that a fresh token was refused.
+    A client with a user does so by itself, so from there this says that no user was given, or that a fresh token was refused.
     """
 
 
@@ -76,6 +83,10 @@ class LeaseNotFound(EtcdError):
 
 class MalformedAnswer(EtcdError):
     """The answer is not JSON, or not of the shape etcd gives: there may be something else at this address. Tell the operator."""
+
+
+class AnswerTooLong(MalformedAnswer):
+    """The answer is longer than is read. Ask for less at once."""
 
 
 class ServerError(EtcdError):

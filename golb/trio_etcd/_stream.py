@@ -44,6 +44,11 @@ class LineSplitter:
             raise MalformedAnswer(f"a line of more than {self.limit_bytes} bytes")
         return [line for line in lines if line]
 
+    @property
+    def rest(self) -> bytes:
+        """What no line's end has followed yet."""
+        return b"".join(self._parts)
+
 
 @define
 class BatchBuilder:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Self
 import httpx
 import trio
 
-from ._errors import MalformedAnswer, Unavailable
+from ._errors import AnswerTooLong, MalformedAnswer, TlsFailed, Unavailable
 from ._stream import LineSplitter
+from ._tls import RenewedContext, TlsFiles
 from ._wire import Json, decode_answer, decode_error, encode_request
 
 if TYPE_CHECKING:
@@ -31,16 +32,30 @@ MAX_ANSWER_BYTES = 64 << 20
 
 _CLOSE_TIMEOUT_S = 1.0
 
-# A member that loses power or a cable sends nothing, also no FIN: a watch would wait for it for ever. Probed after 10 s
-# of silence, then every 5 s, it is given up after 25 s; the last option bounds unacknowledged data, which stops the probes.
-_SOCKET_OPTIONS = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-if sys.platform == "linux":
-    _SOCKET_OPTIONS += [
-        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000),
-    ]
+# etcd ends such a stream, and refuses such a request, on a member that knows no leader and so learns nothing new
+# (server/etcdserver/api/v3rpc/interceptor.go). The gateway passes on what begins with Grpc-Metadata-.
+_REQUIRE_LEADER = {"Grpc-Metadata-Hasleader": "true"}
+
+_PROBES = 3
+
+
+def socket_options(peer_timeout_s: float) -> list[tuple[int, int, int]]:
+    """Return what lets TCP find out within `peer_timeout_s` (> 0; 4 s are the least it can do) that the peer is gone.
+
+    A member that loses power or a cable sends nothing, also no FIN: a watch would wait for it for ever. It is probed
+    after a while of silence; the last option bounds unacknowledged data, which stops the probes.
+    """
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    if sys.platform == "linux":
+        # The kernel takes whole seconds, of which 32,767 are the most (tcp(7), include/net/tcp.h).
+        pause_s = min(max(int(peer_timeout_s / (_PROBES + 1)), 1), 32_767)
+        options += [
+            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, pause_s),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, pause_s),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES),
+            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, (_PROBES + 1) * pause_s * 1000),
+        ]
+    return options
 
 
 class _Body(httpx.AsyncByteStream):
@@ -79,7 +94,7 @@ class Answer:
         """Return the whole body.
 
         Raises:
-            MalformedAnswer: it is longer than `MAX_ANSWER_BYTES`.
+            AnswerTooLong: it is longer than `MAX_ANSWER_BYTES`.
             Unavailable: as for `receive_some`.
         """
         parts: list[bytes] = []
@@ -88,7 +103,7 @@ class Answer:
             parts.append(part)
             length_bytes += len(part)
             if length_bytes > MAX_ANSWER_BYTES:
-                raise MalformedAnswer(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+                raise AnswerTooLong(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
         return b"".join(parts)
 
     async def aclose(self) -> None:
@@ -112,11 +127,19 @@ class Lines:
         self._splitter = LineSplitter(MAX_ANSWER_BYTES)
         self._lines: deque[bytes] = deque()
 
+    @property
+    def member(self) -> str:
+        """The URL of the member that sends the stream."""
+        return self._answer.url
+
     async def wait_first(self) -> None:
         """Wait until a line is there to be received, or raise as `receive` does."""
         while not self._lines:
             part = await self._answer.receive_some()
             if part is None:
+                with suppress(MalformedAnswer):
+                    # The gateway ends a stream with etcd's reason, and without a line's end (grpc-gateway 1).
+                    decode_answer(self._splitter.rest)
                 raise Unavailable(f"{self._answer.url}: the stream has ended")
             self._lines.extend(self._splitter.feed(part))
 
@@ -148,41 +171,50 @@ class Transport:
         *,
         dial_timeout_s: float,
         request_timeout_s: float,
-        ssl_context: ssl.SSLContext | None,
+        peer_timeout_s: float,
+        tls: ssl.SSLContext | TlsFiles | None,
     ) -> None:
         self._endpoints = endpoints
         self._dial_timeout_s = dial_timeout_s
         self._request_timeout_s = request_timeout_s
         self._closed = False
-        if ssl_context is None:
-            needs_tls = any(url.startswith("https:") for url in endpoints.urls)
-            # Reading the system's certificates takes some 20 ms, and this one without any trusts nobody.
-            ssl_context = ssl.create_default_context() if needs_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # Reading the system's certificates takes some 20 ms, so it is left to the first connection that needs them.
+        self._tls = tls if isinstance(tls, ssl.SSLContext) else RenewedContext(tls or TlsFiles())
         self._client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(
-                verify=ssl_context,
+                verify=self._tls,
                 trust_env=False,
                 # A limit would let watches, each of which holds a connection, block the requests beside them.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=4),
-                socket_options=_SOCKET_OPTIONS,
+                socket_options=socket_options(peer_timeout_s),
             ),
             trust_env=False,
         )
 
-    async def post(self, path: str, body: Json, token: str | None, *, repeatable: bool) -> Json:
-        """Return the answer of the first member that is available.
+    async def post(
+        self,
+        path: str,
+        body: Json,
+        token: str | None,
+        *,
+        repeatable: bool,
+        require_leader: bool = False,
+        member: str | None = None,
+    ) -> Json:
+        """Return the answer of the first member that is available, or of `member`, if that is given (a member's URL).
 
-        `repeatable` says that nothing is lost if the request is served twice.
+        `repeatable` says that nothing is lost if the request is served twice. `require_leader` lets a member that knows
+        no leader say so at once.
 
         Raises:
             EtcdError: what etcd answered instead, or `Unavailable` for all members tried.
         """
         failures: list[Unavailable] = []
-        for url in self._endpoints.round():
+        for url in self._endpoints.round() if member is None else (member,):
             try:
-                return await self._post_to(url, path, body, token)
+                return await self._post_to(url, path, body, token, require_leader=require_leader)
             except MalformedAnswer as exc:
-                raise MalformedAnswer(f"{url}: {exc}") from exc
+                raise type(exc)(f"{url}: {exc}") from exc
             except Unavailable as exc:
                 failures.append(exc)
                 if exc.sent and not repeatable:
@@ -193,6 +225,7 @@ class Transport:
     async def open_stream(self, path: str, body: Json, token: str | None, *, read_timeout_s: float | None) -> Lines:
         """Return the streamed answer of the first member that is available, once its first line has arrived.
 
+        A member that knows no leader is not available, and a stream ends when its member loses the leader.
         `read_timeout_s` is the longest silence allowed after that; None allows any.
 
         Raises:
@@ -206,7 +239,7 @@ class Transport:
                 with trio.move_on_after(open_timeout_s):
                     return await self._open_lines(url, path, body, token, read_timeout_s)
             except MalformedAnswer as exc:
-                raise MalformedAnswer(f"{url}: {exc}") from exc
+                raise type(exc)(f"{url}: {exc}") from exc
             except Unavailable as exc:
                 failures.append(exc)
             else:
@@ -219,8 +252,8 @@ class Transport:
         with trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True):
             await self._client.aclose()
 
-    async def _post_to(self, url: str, path: str, body: Json, token: str | None) -> Json:
-        answer = await self._open(url, path, body, token, self._request_timeout_s)
+    async def _post_to(self, url: str, path: str, body: Json, token: str | None, *, require_leader: bool) -> Json:
+        answer = await self._open(url, path, body, token, self._request_timeout_s, require_leader=require_leader)
         try:
             return decode_answer(await answer.receive_all())
         finally:
@@ -229,7 +262,7 @@ class Transport:
     async def _open_lines(
         self, url: str, path: str, body: Json, token: str | None, read_timeout_s: float | None
     ) -> Lines:
-        answer = await self._open(url, path, body, token, read_timeout_s)
+        answer = await self._open(url, path, body, token, read_timeout_s, require_leader=True)
         try:
             lines = Lines(answer, self._endpoints)
             await lines.wait_first()
@@ -238,9 +271,20 @@ class Transport:
             raise
         return lines
 
-    async def _open(self, url: str, path: str, body: Json, token: str | None, read_timeout_s: float | None) -> Answer:
+    async def _open(
+        self,
+        url: str,
+        path: str,
+        body: Json,
+        token: str | None,
+        read_timeout_s: float | None,
+        *,
+        require_leader: bool,
+    ) -> Answer:
         if self._closed:
             raise trio.ClosedResourceError("this etcd client has been closed")
+        if isinstance(self._tls, RenewedContext) and url.startswith("https:"):
+            self._tls.renew()
         content = encode_request(body)
         headers = {
             "Host": url.partition("://")[2],
@@ -249,13 +293,20 @@ class Transport:
             # etcd compresses nothing, and what is not unpacked cannot grow beyond MAX_ANSWER_BYTES.
             "Accept-Encoding": "identity",
         }
+        if require_leader:
+            headers |= _REQUIRE_LEADER
         if token:
             headers["Authorization"] = token
         timeout = httpx.Timeout(self._request_timeout_s, connect=self._dial_timeout_s, read=read_timeout_s)
         extensions = {"timeout": timeout.as_dict()}
         request = httpx.Request("POST", url + path, headers=headers, stream=_Body(content), extensions=extensions)
-        with _translate(url):
-            response = await self._client.send(request, stream=True)
+        try:
+            with _translate(url):
+                response = await self._client.send(request, stream=True)
+        except TlsFailed as exc:
+            if isinstance(self._tls, RenewedContext) and self._tls.problem:
+                raise TlsFailed(f"{url}: {self._tls.problem}", sent=False) from exc
+            raise
         answer = Answer(response, url)
         if response.status_code == httpx.codes.OK:
             return answer
@@ -272,7 +323,17 @@ def _translate(url: str) -> Iterator[None]:
         yield
     except (httpx.HTTPError, httpx.StreamError) as exc:
         sent = not isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-        raise Unavailable(f"{url}: {_reason(exc)}", sent=sent) from exc
+        error = TlsFailed if _is_tls_refusal(exc) else Unavailable
+        raise error(f"{url}: {_reason(exc)}", sent=sent) from exc
+
+
+def _is_tls_refusal(exc: BaseException | None) -> bool:
+    while exc is not None:
+        # A connection that is cut is one of its errors too.
+        if isinstance(exc, ssl.SSLError) and not isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 def _reason(exc: Exception) -> str:
@@ -287,4 +348,5 @@ def _reason(exc: Exception) -> str:
 def _joined(failures: Sequence[Unavailable]) -> Unavailable:
     if len(failures) == 1:
         return failures[0]
-    return Unavailable("; ".join(map(str, failures)), sent=any(failure.sent for failure in failures))
+    error = TlsFailed if all(isinstance(failure, TlsFailed) for failure in failures) else Unavailable
+    return error("; ".join(map(str, failures)), sent=any(failure.sent for failure in failures))

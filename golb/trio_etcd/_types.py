@@ -68,6 +68,18 @@ class RangeResult:
 
 
 @frozen
+class PrefixSummary:
+    """What tells whether anything has changed among the keys with a common prefix, as they stood at one revision."""
+
+    header: ResponseHeader
+    """Its revision is the one."""
+    count: int
+    """How many keys there are."""
+    newest_revision: int
+    """The revision of the last put among those that are there; 0 if there are none. Deletes do not show in it."""
+
+
+@frozen
 class PutResult:
     """The answer to a put."""
 

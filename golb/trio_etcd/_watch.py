@@ -9,6 +9,8 @@ from ._stream import BatchBuilder
 from ._wire import decode_watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._transport import Lines, Transport
     from ._types import ResponseHeader, WatchBatch
     from ._wire import Json, WatchMessage
@@ -28,8 +30,11 @@ class Watch:
     So put a deadline around the life of a watch, not around one batch; for silence there is the read timeout.
     """
 
-    def __init__(self, lines: Lines, header: ResponseHeader, start_revision: int | None) -> None:
+    def __init__(
+        self, lines: Lines, header: ResponseHeader, start_revision: int | None, on_lost: Callable[[], None]
+    ) -> None:
         self._lines = lines
+        self._on_lost = on_lost
         self._header = header
         self._builder = BatchBuilder(header.revision if start_revision is None else start_revision - 1)
 
@@ -43,6 +48,11 @@ class Watch:
         return self._header
 
     @property
+    def member(self) -> str:
+        """The URL of the member that sends the stream."""
+        return self._lines.member
+
+    @property
     def revision(self) -> int:
         """The newest revision up to which all changes have been delivered."""
         return self._builder.revision
@@ -54,7 +64,12 @@ class Watch:
     async def __anext__(self) -> WatchBatch:
         """Return the next batch; see the class for the errors."""
         while True:
-            batch = self._builder.add(await _receive(self._lines))
+            try:
+                message = await _receive(self._lines)
+            except Unavailable:
+                self._on_lost()
+                raise
+            batch = self._builder.add(message)
             if batch is not None:
                 return batch
 
@@ -64,9 +79,18 @@ class Watch:
 
 
 async def open_watch(
-    transport: Transport, request: Json, token: str | None, *, start_revision: int | None, read_timeout_s: float | None
+    transport: Transport,
+    request: Json,
+    token: str | None,
+    *,
+    start_revision: int | None,
+    read_timeout_s: float | None,
+    on_lost: Callable[[], None],
 ) -> Watch:
-    """Return a watch, once etcd has confirmed it. Raises what `Watch` does, and what etcd has against it."""
+    """Return a watch, once etcd has confirmed it. Raises what `Watch` does, and what etcd has against it.
+
+    `on_lost` is called when its stream breaks later.
+    """
     body = {"create_request": request}
     lines = await transport.open_stream("/v3/watch", body, token, read_timeout_s=read_timeout_s)
     try:
@@ -74,7 +98,7 @@ async def open_watch(
     except BaseException:
         await lines.aclose()
         raise
-    return Watch(lines, header, start_revision)
+    return Watch(lines, header, start_revision, on_lost)
 
 
 async def _receive_created(lines: Lines) -> ResponseHeader:

@@ -28,6 +28,7 @@ from ._types import (
     KeyValue,
     Lease,
     Op,
+    PrefixSummary,
     PutOp,
     PutResult,
     RangeResult,
@@ -81,6 +82,12 @@ def encode_range(key: Key, *, prefix: bool) -> Json:
 def encode_next_page(request: Json, last_key: bytes, revision: int) -> Json:
     """Return the body of a range that goes on after `last_key`, at the revision of the pages before."""
     return {**request, "key": _base64(last_key + b"\0"), "revision": revision}
+
+
+def encode_summary(key: Key) -> Json:
+    """Return the body of a range that answers the newest key of those with the prefix, and the number of all."""
+    newest_first = {"sort_order": "DESCEND", "sort_target": "MOD"}
+    return {**encode_range(key, prefix=True), **newest_first, "limit": 1, "keys_only": True}
 
 
 def encode_put(op: PutOp) -> Json:
@@ -188,6 +195,13 @@ def decode_range(answer: Json) -> RangeResult:
     """Return the keys of one page."""
     with _expect("a range"):
         return _range(answer)
+
+
+def decode_summary(answer: Json) -> PrefixSummary:
+    """Return how many keys a range holds, and the newest revision of the first one answered."""
+    with _expect("a range"):
+        page = _range(answer)
+        return PrefixSummary(page.header, int(answer.get("count", 0)), page.kvs[0].mod_revision if page.kvs else 0)
 
 
 def decode_put(answer: Json) -> PutResult:

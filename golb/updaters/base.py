@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NoReturn
 
+from golb.updaters.knowledge import Knowledge
 from golb.weights import WeightUpdate
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ class WeightUpdater(ABC):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.knowledge = Knowledge()
+        """How much is known of what has been published; an updater that can tell keeps it up to date."""
 
     @abstractmethod
     async def run(self, publish: Publish) -> NoReturn:

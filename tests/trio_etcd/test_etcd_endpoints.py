@@ -167,7 +167,7 @@ async def test_https_is_spoken_and_strangers_are_not_trusted(etcd: EtcdProcess, 
     with trio.fail_after(DEADLINE_S):
         url = await Relay(etcd.port).start(nursery, tls=server_context)
         assert url.startswith("https:")
-        async with EtcdClient([url], ssl_context=client_context) as client, client.watch("k"):
+        async with EtcdClient([url], tls=client_context) as client, client.watch("k"):
             await client.get("k")
         async with EtcdClient([url]) as client:
             with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
