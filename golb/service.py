@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,22 +15,30 @@ from golb.handlers import Handler, HandlerContext
 from golb.plugins import HANDLERS, WEIGHT_UPDATERS, load_plugin
 from golb.poller import Poller
 from golb.server import Server
-from golb.updaters import Broadcaster, WeightUpdater
+from golb.updaters import Acknowledgement, Broadcaster, EtcdWeightUpdater, InForce, SavedTable, WeightUpdater
 from golb.upstream import Upstream
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from golb.config import Config
-    from golb.updaters import Batch
+    from golb.updaters import Batch, Publish
+    from golb.weights import WeightUpdate
 
 LOG = structlog.get_logger()
 
 # How long the server waits for the first table before it opens its sockets all the same.
 _FIRST_TABLE_S = 2.0
-# So many updates are handed over before other tasks get their turn: about a millisecond.
-_UPDATES_AT_ONCE = 50
+# With a table from disk it need not wait; but an etcd that is well answers within this, and its table is newer.
+_NEWER_TABLE_S = 1.0
+_LOOK_EVERY_S = 0.01
+# So many endpoints, and functions, are handed over before other tasks get their turn: about a millisecond.
+_ENDPOINTS_AT_ONCE = 50
+# What the handler makes of so many functions stays. For 100,000 of them Python would go through all of it again and again,
+# for a second or two each time, to find cycles that nobody refers to any more; what is frozen, which costs nothing, it
+# leaves alone. What is not needed any more goes all the same, by its count of references.
+_LARGE_BATCH = 1000
 _RESTART_DELAY_S = 1.0
 
 
@@ -53,6 +62,8 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[None] = trio.TAS
     handler = load_plugin(HANDLERS, config.handler_type, Handler)(HandlerContext(config, upstream))
     updater = load_plugin(WEIGHT_UPDATERS, config.weight_updater, WeightUpdater)(config)
     broadcaster = Broadcaster()
+    in_force = InForce(lambda: updater.table.revision if isinstance(updater, EtcdWeightUpdater) else 0)
+    publish = _publisher(broadcaster, in_force)
     server = Server(config, handler, poller, deadlines)
     sockets = server.open_sockets()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -61,11 +72,23 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[None] = trio.TAS
             await nursery.start(poller.run)
             await nursery.start(deadlines.run)
             await nursery.start(upstream.run)
-            nursery.start_soon(_keep_updating, updater, broadcaster)
             table_handed_over = trio.Event()
-            nursery.start_soon(_hand_over, broadcaster, handler, table_handed_over)
+            nursery.start_soon(_hand_over, broadcaster, handler, in_force, table_handed_over)
+            if isinstance(updater, EtcdWeightUpdater) and config.state_dir is not None:
+                saved = SavedTable(
+                    config.state_dir, config.zone, updater.table, updater.knowledge, max_age_s=config.state_max_age
+                )
+                await saved.restore(publish)
+                nursery.start_soon(saved.keep)
+            nursery.start_soon(_keep_updating, updater, publish)
+            if isinstance(updater, EtcdWeightUpdater) and config.ack:
+                ack = Acknowledgement(config, updater.table, updater.knowledge, in_force)
+                nursery.start_soon(_acknowledge, ack)
             with trio.move_on_after(_FIRST_TABLE_S):
                 await table_handed_over.wait()
+            with trio.move_on_after(_NEWER_TABLE_S):
+                while updater.knowledge.source == "disk" and updater.knowledge.connection != "lost":  # noqa: ASYNC110 - a value
+                    await trio.sleep(_LOOK_EVERY_S)
             nursery.start_soon(_serve_until_drained, server, sockets, nursery.cancel_scope)
             LOG.info(
                 "serving",
@@ -96,34 +119,63 @@ async def _stop_on_signals(signals: AsyncIterator[int], server: Server, service:
     raise AssertionError  # not reached
 
 
-async def _keep_updating(updater: WeightUpdater, broadcaster: Broadcaster) -> NoReturn:
-    """Let the updater feed the broadcaster; a defect of it stops neither the traffic nor the updates to come."""
+def _publisher(broadcaster: Broadcaster, in_force: InForce) -> Publish:
+    def publish(updates: Iterable[WeightUpdate]) -> None:
+        batch = list(updates)
+        if batch:
+            in_force.published()
+        broadcaster.publish(batch)
+
+    return publish
+
+
+async def _keep_updating(updater: WeightUpdater, publish: Publish) -> NoReturn:
+    """Let the updater publish; a defect of it stops neither the traffic nor the updates to come."""
     while True:
         try:
-            await updater.run(broadcaster.publish)
+            await updater.run(publish)
         except Exception:  # the boundary of the updater, which may be another package's
             LOG.exception("weight updater failed, started again", retry_in_s=_RESTART_DELAY_S)
         await trio.sleep(_RESTART_DELAY_S)
 
 
-async def _hand_over(broadcaster: Broadcaster, handler: Handler, table_handed_over: trio.Event) -> None:
+async def _acknowledge(ack: Acknowledgement) -> NoReturn:
+    """Let it tell; a defect of it stops nothing else."""
+    while True:
+        try:
+            await ack.run()
+        except Exception:  # the boundary of a courtesy
+            LOG.exception("acknowledgement failed, started again", retry_in_s=_RESTART_DELAY_S)
+        await trio.sleep(_RESTART_DELAY_S)
+
+
+async def _hand_over(
+    broadcaster: Broadcaster, handler: Handler, in_force: InForce, table_handed_over: trio.Event
+) -> None:
     """Give the handler each update; the first batch is the whole table."""
     with broadcaster.subscribe() as batches:
         async for batch in batches:
+            in_force.taken()
             await _hand_over_batch(batch, handler)
+            in_force.handed_over()
             if not table_handed_over.is_set():
                 handler.handle_weights_loaded()
                 table_handed_over.set()
 
 
 async def _hand_over_batch(batch: Batch, handler: Handler) -> None:
-    for count, update in enumerate(batch.values(), 1):
+    room = _ENDPOINTS_AT_ONCE
+    for update in batch.values():
         try:
             handler.handle_weight_update(update)
         except Exception:  # the boundary of one update: the handler may be another package's
             LOG.exception("weight update failed", function=update.function, revision=update.revision)
-        if count % _UPDATES_AT_ONCE == 0:
+        room -= 1 + (len(update.weights.by_endpoint) if update.weights is not None else 0)
+        if room <= 0:
+            if len(batch) >= _LARGE_BATCH:
+                gc.freeze()
             await trio.lowlevel.checkpoint()
+            room = _ENDPOINTS_AT_ONCE
 
 
 def _address(sockets: list[socket.socket]) -> str:

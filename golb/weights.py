@@ -12,6 +12,7 @@ import math
 import re
 import reprlib
 import sys
+from enum import StrEnum
 from functools import lru_cache, reduce
 from typing import NoReturn
 
@@ -22,12 +23,51 @@ from golb.errors import WeightsError
 DEFAULT_PORT = 80
 KEY_PREFIX = "golb/function/"
 
+MAX_ENDPOINTS = 5000
+"""Of one function. Each update of it takes some 10 µs for each endpoint, to read it and to make its schedule anew, and no
+request is served meanwhile. It is as many as Kubernetes has nodes at the most, and five times what an Endpoints object holds."""
+MAX_VALUE_BYTES = 512 << 10
+"""Of one value: 100 for each of `MAX_ENDPOINTS`. etcd takes 1.5 MiB by default, and to read as much JSON, 500,000 empty lists
+say, takes half a second."""
+MAX_NAME_LENGTH = 1024
+"""Of a function's name, in characters: it goes into log lines, and into URLs, of which golb takes 32 KiB."""
+
 # RFC 1123 labels; the underscore is no host name by the RFC, but container names carry it.
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _MAX_HOST_LENGTH = 253
 _MAX_PORT = 65535
 _MAX_WEIGHT = sys.float_info.max
+
+# What nearly all endpoints look like; the general way takes ten times as long. Without leading zeros, which might be
+# meant as octal, and which `ipaddress` refuses too.
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4_AND_PORT = re.compile(rf"({_OCTET}(?:\.{_OCTET}){{3}}):([1-9][0-9]{{0,4}})", re.ASCII)
+
+
+class Fault(StrEnum):
+    """What is wrong with a key or a value that is refused, in a word: one of few, unlike the reason's text."""
+
+    KEY = "key"
+    """The key names no function."""
+    SIZE = "size"
+    """The value is too long, or has too many endpoints."""
+    JSON = "json"
+    """The value is no JSON in UTF-8."""
+    SHAPE = "shape"
+    """The value is no object with two lists of one length."""
+    ENDPOINT = "endpoint"
+    """An entry of `ips` names no endpoint."""
+    WEIGHT = "weight"
+    """A weight is none."""
+
+
+class Refused(WeightsError):
+    """A key or a value is refused; the text is the reason, `fault` says in a word of what kind it is."""
+
+    def __init__(self, fault: Fault, reason: str) -> None:
+        super().__init__(reason)
+        self.fault = fault
 
 
 @frozen(cache_hash=True)  # it is a key in several tables, and the same ones come again every second
@@ -74,51 +114,60 @@ def parse_function_name(key: bytes, zone: str) -> str:
     """Return the function of `golb/function/<zone>/<function>`.
 
     Raises:
-        WeightsError: the key has not exactly these four segments, or its name could not stand in a URL or a log.
+        Refused: the key has not exactly these four segments, or its name could not stand in a URL or a log.
     """
     prefix = f"{KEY_PREFIX}{zone}/".encode()
     try:
         name = key.removeprefix(prefix).decode()
     except UnicodeDecodeError:
-        raise WeightsError("the key is not UTF-8") from None
+        raise Refused(Fault.KEY, "the key is not UTF-8") from None
     if not key.startswith(prefix) or not name or "/" in name:
-        raise WeightsError(f"the key is not {KEY_PREFIX}{zone}/<function>, four segments")
+        raise Refused(Fault.KEY, f"the key is not {KEY_PREFIX}{zone}/<function>, four segments")
     check_function_name(name)
     return name
 
 
 def check_function_name(name: str) -> None:
-    """Refuse, by a WeightsError, a name that could not stand in a URL or a log line."""
+    """Refuse, by raising `Refused`, a name that could not stand in a URL or a log line."""
     if not name or "/" in name or not name.isprintable():
-        raise WeightsError("a function's name is not empty and holds neither slashes nor control characters")
+        raise Refused(Fault.KEY, "a function's name is not empty and holds neither slashes nor control characters")
+    if len(name) > MAX_NAME_LENGTH:
+        raise Refused(Fault.KEY, f"the function's name has {len(name)} characters; {MAX_NAME_LENGTH} are the most")
 
 
 def parse_weights(value: bytes | str) -> Weights:
     """Read a value as its writers put it.
 
-    Members other than `ips` and `weights` are ignored. The weights of an endpoint that stands twice add up.
+    Members other than `ips` and `weights` are ignored. The weights of an endpoint that stands twice add up. What is
+    longer than `MAX_VALUE_BYTES` is refused unread.
 
     Raises:
-        WeightsError: the value is refused; the text says what is wrong and what would be right.
+        Refused: the text says what is wrong and what would be right.
     """
+    if len(value) > MAX_VALUE_BYTES:
+        raise Refused(Fault.SIZE, f"the value has {len(value)} bytes; {MAX_VALUE_BYTES} are the most")
     members = _load_object(value)
     ips = _load_list(members, "ips")
     weights = _load_list(members, "weights")
     if len(ips) != len(weights):
-        raise WeightsError(f"{len(ips)} ips but {len(weights)} weights; each ip needs one weight")
+        raise Refused(Fault.SHAPE, f"{len(ips)} ips but {len(weights)} weights; each ip needs one weight")
+    if len(ips) > MAX_ENDPOINTS:
+        raise Refused(Fault.SIZE, f"{len(ips)} ips; {MAX_ENDPOINTS} are the most that a function may have")
     by_endpoint: dict[Endpoint, int | float] = {}
     for index, (ip, weight) in enumerate(zip(ips, weights, strict=True)):
         try:
             endpoint = parse_endpoint(ip)
         except WeightsError as exc:
-            raise WeightsError(f"ips[{index}] {exc}") from None
-        by_endpoint[endpoint] = _add(by_endpoint.get(endpoint, 0), _check_weight(weight, index))
+            raise Refused(Fault.ENDPOINT, f"ips[{index}] {exc}") from None
+        checked = _check_weight(weight, index)
+        before = by_endpoint.get(endpoint)
+        by_endpoint[endpoint] = checked if before is None else _add(before, checked)
     if reduce(_add, by_endpoint.values(), 0.0) > _MAX_WEIGHT:
-        raise WeightsError(f"the weights' sum is beyond the range of a double, {_MAX_WEIGHT:.2g}")
+        raise Refused(Fault.WEIGHT, f"the weights' sum is beyond the range of a double, {_MAX_WEIGHT:.2g}")
     return Weights(by_endpoint)
 
 
-def parse_endpoint(text: object, *, default_port: int = DEFAULT_PORT) -> Endpoint:
+def parse_endpoint(text: object) -> Endpoint:
     """Read `ip`, `ip:port`, `[ipv6]:port`, a bare IPv6 address or a host name, each with or without `http://`.
 
     Raises:
@@ -126,14 +175,17 @@ def parse_endpoint(text: object, *, default_port: int = DEFAULT_PORT) -> Endpoin
     """
     if not isinstance(text, str):
         raise _no_string(text)
-    return _parse_endpoint(text, default_port)
+    return _parse_endpoint(text)
 
 
 # Writers put the same endpoints again and again.
 @lru_cache(maxsize=65536)
-def _parse_endpoint(text: str, default_port: int) -> Endpoint:
+def _parse_endpoint(text: str) -> Endpoint:
+    plain = _IPV4_AND_PORT.fullmatch(text)
+    if plain is not None and (plain_port := int(plain[2])) <= _MAX_PORT:
+        return Endpoint(plain[1], plain_port)
     host, port = split_endpoint(text)
-    return Endpoint(host, default_port if port is None else port)
+    return Endpoint(host, DEFAULT_PORT if port is None else port)
 
 
 def split_endpoint(text: str) -> tuple[str, int | None]:
@@ -160,32 +212,32 @@ def _load_object(value: bytes | str) -> dict[str, object]:
     try:
         # json.loads would take UTF-16 and UTF-32 bytes too; the contract has UTF-8 only.
         text = value.decode() if isinstance(value, bytes) else value
-        members = json.loads(text, parse_constant=_refuse_constant)
+        members = _DECODER.decode(text)
     except UnicodeDecodeError as exc:
-        raise WeightsError(f"the value is not UTF-8: byte {exc.start} cannot be decoded") from None
+        raise Refused(Fault.JSON, f"the value is not UTF-8: byte {exc.start} cannot be decoded") from None
     except RecursionError:
-        raise WeightsError("the value is nested too deeply") from None
+        raise Refused(Fault.JSON, "the value is nested too deeply") from None
     except ValueError as exc:  # also an integer of more than 4,300 digits
-        raise WeightsError(f"the value is not JSON: {exc}") from None
+        raise Refused(Fault.JSON, f"the value is not JSON: {exc}") from None
     if not isinstance(members, dict):
-        raise WeightsError(f"the value is {_kind(members)}; an object with ips and weights is needed")
+        raise Refused(Fault.SHAPE, f"the value is {_kind(members)}; an object with ips and weights is needed")
     return members
 
 
 def _load_list(members: dict[str, object], name: str) -> list[object]:
     if name not in members:
-        raise WeightsError(f"{name} is missing; a list is needed")
+        raise Refused(Fault.SHAPE, f"{name} is missing; a list is needed")
     found = members[name]
     if not isinstance(found, list):
-        raise WeightsError(f"{name} is {_kind(found)}; a list is needed")
+        raise Refused(Fault.SHAPE, f"{name} is {_kind(found)}; a list is needed")
     return found
 
 
 def _check_weight(weight: object, index: int) -> int | float:
     if isinstance(weight, bool) or not isinstance(weight, int | float):
-        raise WeightsError(f"weights[{index}] is {_shown(weight)}; a number is needed")
+        raise Refused(Fault.WEIGHT, f"weights[{index}] is {_shown(weight)}; a number is needed")
     if not 0 <= weight <= _MAX_WEIGHT:  # NaN compares as false
-        raise WeightsError(f"weights[{index}] is {_shown(weight)}; a weight is finite and not negative")
+        raise Refused(Fault.WEIGHT, f"weights[{index}] is {_shown(weight)}; a weight is finite and not negative")
     return weight
 
 
@@ -229,7 +281,11 @@ def _parse_port(port: str | None, text: str) -> int | None:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise WeightsError(f"the value holds {name}; a weight is finite")
+    raise Refused(Fault.WEIGHT, f"the value holds {name}; a weight is finite")
+
+
+# Made once: json.loads makes one for each call that says anything about constants, which takes longer than the reading.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _kind(value: object) -> str:

@@ -11,9 +11,23 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from golb.errors import WeightsError
-from golb.weights import Endpoint, Weights, parse_endpoint, parse_function_name, parse_weights, split_endpoint
+from golb.weights import (
+    MAX_ENDPOINTS,
+    MAX_NAME_LENGTH,
+    MAX_VALUE_BYTES,
+    Endpoint,
+    Fault,
+    Refused,
+    Weights,
+    check_function_name,
+    parse_endpoint,
+    parse_function_name,
+    parse_weights,
+    split_endpoint,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ipaddress import IPv4Address, IPv6Address
 
 REPEATABLE = settings(derandomize=True, deadline=None)
@@ -179,7 +193,6 @@ def test_weights_whose_sum_is_beyond_a_double_are_refused(ips: list[str], weight
 def test_an_endpoint_is_read(text: str, host: str, port: int | None) -> None:
     assert split_endpoint(text) == (host, port)
     assert parse_endpoint(text) == Endpoint(host, port or 80)
-    assert parse_endpoint(text, default_port=81) == Endpoint(host, port or 81)
 
 
 ADDRESS_OR_NAME = "that is neither an address nor a host name"
@@ -341,3 +354,69 @@ def test_nothing_but_a_name_or_a_refusal_comes_of_any_key(key: bytes) -> None:
     except WeightsError:
         return
     assert f"golb/function/z/{name}".encode() == key
+
+
+def many_endpoints(count: int) -> bytes:
+    return value(*(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}:80" for number in range(count)))
+
+
+def test_as_many_endpoints_as_a_function_may_have_are_taken_and_one_more_is_refused() -> None:
+    assert len(parse_weights(many_endpoints(MAX_ENDPOINTS)).by_endpoint) == MAX_ENDPOINTS
+    expected = f"{MAX_ENDPOINTS + 1} ips; {MAX_ENDPOINTS} are the most that a function may have"
+    assert reason(many_endpoints(MAX_ENDPOINTS + 1)) == expected
+
+
+def test_a_value_is_read_up_to_its_greatest_length_and_not_beyond() -> None:
+    good = value("10.0.0.1")
+    assert parse_weights(good.ljust(MAX_VALUE_BYTES)) == parse_weights(good)
+    expected = f"the value has {MAX_VALUE_BYTES + 1} bytes; {MAX_VALUE_BYTES} are the most"
+    assert reason(good.ljust(MAX_VALUE_BYTES + 1)) == expected
+    assert reason(b"\xff" * (MAX_VALUE_BYTES + 1)) == expected  # not even decoded
+
+
+def test_a_name_has_a_greatest_length() -> None:
+    check_function_name("f" * MAX_NAME_LENGTH)
+    with pytest.raises(Refused, match="the function's name has 1025 characters; 1024 are the most"):
+        check_function_name("f" * (MAX_NAME_LENGTH + 1))
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"\xff", Fault.JSON),
+        (b"{", Fault.JSON),
+        (b"[" * 100_000, Fault.JSON),
+        (b"7", Fault.SHAPE),
+        (b"{}", Fault.SHAPE),
+        (b'{"ips": 1}', Fault.SHAPE),
+        (b'{"ips": ["a"], "weights": []}', Fault.SHAPE),
+        (b'{"ips": ["a b"], "weights": [1]}', Fault.ENDPOINT),
+        (b'{"ips": [1], "weights": [1]}', Fault.ENDPOINT),
+        (b'{"ips": ["a"], "weights": [-1]}', Fault.WEIGHT),
+        (b'{"ips": ["a"], "weights": [NaN]}', Fault.WEIGHT),
+        (b'{"ips": ["a", "b"], "weights": [1e308, 1e308]}', Fault.WEIGHT),
+        (b" " * (MAX_VALUE_BYTES + 1), Fault.SIZE),
+        (many_endpoints(MAX_ENDPOINTS + 1), Fault.SIZE),
+    ],
+)
+def test_a_refusal_says_in_a_word_what_is_wrong(content: bytes, fault: Fault) -> None:
+    with pytest.raises(Refused) as refused:
+        parse_weights(content)
+    assert refused.value.fault is fault
+
+
+@REPEATABLE
+@given(st.lists(st.integers(0, 300), min_size=4, max_size=4), st.text("0123456789", max_size=6))
+def test_the_short_way_for_ipv4_reads_what_the_general_one_does(octets: list[int], port: str) -> None:
+    def outcome(parse: Callable[[str], object]) -> object:
+        try:
+            return parse(text)
+        except WeightsError as exc:
+            return str(exc)
+
+    def parse_the_general_way(text: str) -> Endpoint:
+        host, read_port = split_endpoint(text)
+        return Endpoint(host, read_port or 0)
+
+    text = f"{'.'.join(map(str, octets))}:{port}"
+    assert outcome(parse_endpoint) == outcome(parse_the_general_way)

@@ -2,66 +2,67 @@
 
 from __future__ import annotations
 
+import gc
+import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
-from attrs import define
 
-from golb.errors import WeightsError
-from golb.weights import Weights, WeightUpdate, parse_weights
+from golb.updaters.refusals import Refusals
+from golb.weights import Fault, Refused, Weights, WeightUpdate, parse_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 LOG = structlog.get_logger()
 
+# A line of log takes as long as reading a value does; those who rewrite a large table every second would have thousands.
+_MAX_LINES_A_SECOND = 100
 _LOGGED_CHANGES = 20
+# So many equal values are passed over in the time that one changed value takes.
+_EQUALS = 50
 
-
-@define
-class _Known:
-    value: bytes
-    weights: Weights
+Row = tuple[str, bytes, int]
+"""A function, its value, and the revision of the put that has brought its weights."""
 
 
 class Table:
-    """Turns the values of a source into updates. A bad value is refused with its reason, and changes nothing."""
+    """Turns the values of a source into updates. A bad value is refused with its reason, and changes nothing.
 
-    def __init__(self) -> None:
-        self._known: dict[str, _Known] = {}
-        self._is_filled = False
-        self.refused = 0
-        """How many values and keys were refused."""
+    Args:
+        clock: tells monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # The update is also the broadcaster's, so the table itself holds little more than the values.
+        self._known: dict[str, tuple[bytes, WeightUpdate]] = {}
+        self._second_began_s = 0.0
+        self._lines_left = _MAX_LINES_A_SECOND
+        self._unlogged = 0
+        self.is_filled = False
+        """Whether the whole of the source has been taken once."""
+        self.is_whole = True
+        """Whether the table is as the source was at one revision; false while a list is being taken in steps."""
+        self.refused = Refusals(clock)
+        self.revision = 0
+        """The newest of the source's that a function's key had, whether or not it has changed anything; then, a list's."""
+        self.changes = 0
+        """Grows whenever a value has changed, come or gone."""
 
     def __len__(self) -> int:
         return len(self._known)
 
     def put(self, function: str, value: bytes, revision: int) -> WeightUpdate | None:
         """Take a function's value; None if it changes nothing."""
-        known = self._known.get(function)
-        if known is not None and known.value == value:
-            return None
-        try:
-            weights = parse_weights(value)
-        except WeightsError as exc:
-            self.refuse(function, str(exc), revision)
-            return None
-        before = known.weights if known else None
-        self._known[function] = _Known(value, weights)
-        if weights == before:
-            return None
-        # The first table is one line of its reader's: a hundred thousand functions would be as many lines.
-        log = LOG.info if self._is_filled else LOG.debug
-        log("weights changed", function=function, revision=revision, changes=describe_change(before, weights))
-        return WeightUpdate(function, weights, revision)
+        self.revision = revision
+        return self._put(function, value, revision)
 
     def delete(self, function: str, revision: int) -> WeightUpdate | None:
         """Forget a function; None if it was not known."""
-        if self._known.pop(function, None) is None:
-            return None
-        LOG.info("function removed", function=function, revision=revision)
-        return WeightUpdate(function, None, revision)
+        self.revision = revision
+        return self._delete(function, revision)
 
     def replace(self, values: Mapping[str, tuple[bytes, int]], revision: int) -> list[WeightUpdate]:
         """Take the whole of the source at one revision: for each function its value and the revision of that.
@@ -69,15 +70,115 @@ class Table:
         Returns:
             What differs from before, functions that are gone included.
         """
-        gone = [self.delete(function, revision) for function in self._known.keys() - values.keys()]
-        changed = [self.put(function, *value) for function, value in values.items()]
-        self._is_filled = True
-        return [update for update in (*gone, *changed) if update is not None]
+        return [update for updates in self.replace_in_steps(values, revision) for update in updates]
 
-    def refuse(self, name: str, reason: str, revision: int) -> None:
-        """Count and log what is not taken."""
-        self.refused += 1
-        LOG.warning("refused", name=name, reason=reason, revision=revision, kept=name in self._known)
+    def replace_in_steps(
+        self, values: Mapping[str, tuple[bytes, int]], revision: int, changes_at_once: int = 100
+    ) -> Iterator[list[WeightUpdate]]:
+        """Do what `replace` does, and yield what differs in parts, so that others may run in between.
+
+        Each part is to be published before the next one is asked for. Where the iteration is not carried to its end,
+        the table is what was yielded, and the next list makes up for the rest.
+        """
+        self.is_whole = False
+        updates = []
+        room = changes_at_once * _EQUALS
+        for function in self._known.keys() - values.keys():
+            updates.append(self._delete(function, revision))
+            room -= _EQUALS
+            if room <= 0:
+                yield _changed(updates)
+                updates, room = [], changes_at_once * _EQUALS
+        for function, (value, put_revision) in values.items():
+            known = self._known.get(function)
+            room -= 1 if known is not None and known[0] == value else _EQUALS
+            updates.append(self._put(function, value, put_revision))
+            if room <= 0:
+                if not self.is_filled:
+                    # The first table stays. Python would go through it again and again while it grows, to find cycles.
+                    gc.freeze()
+                yield _changed(updates)
+                updates, room = [], changes_at_once * _EQUALS
+        self.refused.end_round(values.keys())
+        self.revision = revision
+        self.is_filled = self.is_whole = True
+        yield _changed(updates)
+
+    def restore(self, rows: Iterable[Row], revision: int) -> Iterator[list[WeightUpdate]]:
+        """Take a table that was saved; it is checked as the source's values are, and stands until the source is listed.
+
+        Yields:
+            Its updates, in parts, as `replace_in_steps` does.
+        """
+        yield from self.replace_in_steps({function: (value, put) for function, value, put in rows}, revision)
+
+    def rows(self) -> Iterator[Row]:
+        """Return the table as it is now, to be iterated over later: what changes meanwhile does not show."""
+        known = self._known.copy()
+        return ((function, value, update.revision) for function, (value, update) in known.items())
+
+    def refuse(self, name: str, reason: str, revision: int, fault: Fault = Fault.KEY) -> None:
+        """Take note of a key that names no function, and log it unless it was logged a short while ago."""
+        # The revision stays: a list's bad keys are refused before its values are taken.
+        self.refused.add(name, fault, reason, revision, kept=False)
+
+    def forget(self, name: str) -> None:
+        """Take note that a key which names no function, and so was refused, is gone."""
+        self.refused.remove(name)
+
+    def _put(self, function: str, value: bytes, revision: int) -> WeightUpdate | None:
+        known = self._known.get(function)
+        if known is not None and known[0] == value:
+            self.refused.remove(function)
+            return None
+        value_hash = hash(value)
+        if self.refused.repeat(function, value_hash, revision, kept=known is not None):
+            return None
+        try:
+            weights = parse_weights(value)
+        except Refused as exc:
+            self.refused.add(function, exc.fault, str(exc), revision, value_hash=value_hash, kept=known is not None)
+            return None
+        self.refused.remove(function)
+        self.changes += 1
+        before = known[1].weights if known is not None else None
+        if known is not None and weights == before:
+            self._known[function] = value, known[1]  # another way to write the same weights
+            return None
+        update = WeightUpdate(function, weights, revision)
+        self._known[function] = value, update
+        if self._may_log():
+            # The first table is one line of its reader's.
+            log = LOG.info if self.is_filled else LOG.debug
+            log("weights changed", function=function, revision=revision, changes=describe_change(before, weights))
+        return update
+
+    def _delete(self, function: str, revision: int) -> WeightUpdate | None:
+        self.refused.remove(function)
+        if self._known.pop(function, None) is None:
+            return None
+        self.changes += 1
+        if self._may_log():
+            LOG.info("function removed", function=function, revision=revision)
+        return WeightUpdate(function, None, revision)
+
+    def _may_log(self) -> bool:
+        now_s = self._clock()
+        if now_s - self._second_began_s >= 1:
+            if self._unlogged:
+                LOG.info("more weights changed", times=self._unlogged)
+            self._second_began_s = now_s
+            self._lines_left = _MAX_LINES_A_SECOND
+            self._unlogged = 0
+        if not self._lines_left:
+            self._unlogged += self.is_filled
+            return False
+        self._lines_left -= 1
+        return True
+
+
+def _changed(updates: Iterable[WeightUpdate | None]) -> list[WeightUpdate]:
+    return [update for update in updates if update is not None]
 
 
 def describe_change(before: Weights | None, after: Weights) -> str:

@@ -208,6 +208,19 @@ def test_no_container_may_more_than_it_needs(directory: str) -> None:
 
 
 @pytest.mark.parametrize("zone", OTHER_ZONE)
+def test_golb_may_write_where_it_keeps_its_last_table(zone: str) -> None:
+    spec = pod_spec(f"overlays/{zone}")
+    (volume,) = spec["volumes"]
+    (mount,) = container(f"overlays/{zone}")["volumeMounts"]
+    assert mount["name"] == volume["name"]
+    assert not mount.get("readOnly", False)
+    assert values(zone)["eb_go_lb_state_dir"] == mount["mountPath"]
+    assert volume["emptyDir"].get("medium", "") == "", "in memory it would be gone after a reboot"
+    # The kubelet gives the directory to this group, which is the one golb runs as.
+    assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"]
+
+
+@pytest.mark.parametrize("zone", OTHER_ZONE)
 def test_the_pod_runs_the_image_that_make_docker_builds(zone: str) -> None:
     makefile = dict(re.findall(r"^(\w+) \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert container(f"overlays/{zone}")["image"] == f"{makefile['IMAGE']}:{makefile['TAG']}"
