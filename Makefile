@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 IMAGE ?= edgebench/go-load-balancer
 TAG ?= latest
+SECONDS ?= 600
 PLATFORMS ?= linux/amd64,linux/arm64,linux/arm/v7
 
 .DEFAULT_GOAL := all
-.PHONY: all run test check fmt bench build docker docker-release clean
+.PHONY: all run test check fmt bench chaos build docker docker-release clean
 
 all: test build
 
@@ -39,6 +40,10 @@ fmt: $(VENV)/.dev
 # make bench PEERS=golb,nginx CONNECTIONS=64 ROUNDS=3; BENCH_ARGS takes the rest (python -m benchmarks --help)
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(if $(PEERS),--peers $(PEERS)) $(if $(CONNECTIONS),--connections $(CONNECTIONS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(BENCH_ARGS)
+
+# make chaos SECONDS=120 SEED=7; CHAOS_ARGS takes the rest (--help)
+chaos: $(VENV)/.test
+	PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
 
 build: $(BIN)/python
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -1,0 +1,1 @@
+"""`make chaos`: faults of etcd, by a seed, under load, and whether golb keeps what it promises through each."""
