@@ -89,6 +89,7 @@ class EtcdProcess:
         data_dir: where etcd keeps its data; None makes a temporary directory, which goes with this object.
         log: where etcd's output is added; None puts it into a temporary directory too.
         extra_args: further options for etcd.
+        binary: which etcd to run, such as one of another version; None takes the usual one.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class EtcdProcess:
         data_dir: Path | None = None,
         log: Path | None = None,
         extra_args: Sequence[str] = (),
+        binary: Path | None = None,
     ) -> None:
         self._remove: Callable[[], object] | None = None
         if data_dir is None or log is None:
@@ -109,6 +111,7 @@ class EtcdProcess:
         self._data_dir = data_dir
         self.log = log
         self._extra_args = tuple(extra_args)
+        self._binary = binary
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -215,7 +218,7 @@ class EtcdProcess:
         return failure
 
     def _command(self, port: int) -> list[str]:
-        binary = etcd_path()
+        binary = self._binary or etcd_path()
         url = f"http://{HOST}:{port}"
         # Nobody but itself is a peer, so that port is left to the kernel and the address is a mere name.
         peer_name = f"http://{HOST}:2380"

@@ -350,6 +350,10 @@ def _check_target(request: Request) -> None:
             request.refusal = request.refusal or Refusal(400, "the request target is malformed")
         # RFC 9112, 3.2.2: accept the absolute form. Its authority names golb, as Host does, and goes the same way.
         target = request.target[absolute.end() :]
-        request.target = target if target.startswith(b"/") else b"/" + target
+        if not target and request.method == b"OPTIONS":  # RFC 9112, 3.2.4: it is about the server as a whole
+            target = b"*"
+        elif not target.startswith(b"/"):
+            target = b"/" + target
+        request.target = target
     elif not (request.target == b"*" and request.method == b"OPTIONS"):
         request.refusal = request.refusal or Refusal(400, "the request target is neither a path nor a URL")

@@ -202,8 +202,9 @@ def test_the_absolute_form_becomes_the_origin_form(target: bytes, origin: bytes)
     assert (seen.refusal, seen.target) == (None, origin)
 
 
-def test_a_request_about_the_server_as_a_whole_is_taken() -> None:
-    seen = read_one(request(b"OPTIONS", target=b"*"))
+@pytest.mark.parametrize("target", [b"*", b"http://golb", b"http://golb:8080"])
+def test_a_request_about_the_server_as_a_whole_is_taken(target: bytes) -> None:
+    seen = read_one(request(b"OPTIONS", target=target))
     assert (seen.refusal, seen.target) == (None, b"*")
 
 

@@ -63,7 +63,9 @@ class ClusterTls:
 class Member(EtcdProcess):
     """One member. `start` returns when the process runs: health is the cluster's, so `EtcdCluster` waits for it."""
 
-    def __init__(self, name: str, ports: Sequence[int], folder: Path, tls: ClusterTls | None) -> None:
+    def __init__(
+        self, name: str, ports: Sequence[int], folder: Path, *, tls: ClusterTls | None, binary: Path | None
+    ) -> None:
         client_port, peer_port, health_port = ports
         self.name = name
         self.folder = folder / name
@@ -75,7 +77,7 @@ class Member(EtcdProcess):
         self.arguments: list[str] = []
         """How it joins the cluster; set by the cluster before each start."""
         self._tls = tls
-        super().__init__(port=client_port, data_dir=self.data_dir, log=self.folder / "log")
+        super().__init__(port=client_port, data_dir=self.data_dir, log=self.folder / "log", binary=binary)
 
     def __repr__(self) -> str:
         return f"<Member {self.name} at {self.client_url}>"
@@ -154,6 +156,7 @@ class EtcdCluster:
             whole seconds) after their last use. The user `root` may do everything.
         tls: how clients are served; None for plain HTTP.
         extra_args: further flags for each member.
+        binary: which etcd the members are; None takes the usual one.
     """
 
     def __init__(
@@ -164,12 +167,14 @@ class EtcdCluster:
         token_ttl_s: int | None = None,
         tls: ClusterTls | None = None,
         extra_args: Sequence[str] = (),
+        binary: Path | None = None,
     ) -> None:
         self._folder = folder
         self._size = size
         self._token_ttl_s = token_ttl_s
         self._tls = tls
         self._extra_args = list(extra_args)
+        self._binary = binary
         self._generation = 1
         self._token: str | None = None
         self._http = httpx.AsyncClient(
@@ -182,7 +187,13 @@ class EtcdCluster:
             for attempt in range(_PORT_ATTEMPTS):
                 ports = choose_ports([None] * 3 * self._size)
                 self.members = tuple(
-                    Member(f"m{number}", ports[3 * number : 3 * number + 3], self._folder, self._tls)
+                    Member(
+                        f"m{number}",
+                        ports[3 * number : 3 * number + 3],
+                        self._folder,
+                        tls=self._tls,
+                        binary=self._binary,
+                    )
                     for number in range(self._size)
                 )
                 try:
