@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import socket
 from contextlib import suppress
 
@@ -14,8 +15,13 @@ _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 _KEPT = 16
 
 PIPE_BYTES = 1 << 18
-"""What a pipe holds, where the system grants as much: an unprivileged user gets less once he has 256 of this size
-(pipe(7), pipe-user-pages-soft)."""
+"""What a pipe holds, where the system grants as much."""
+# An unprivileged user gets pipes of two pages once he has 16,384 pages in pipes (pipe(7), pipe-user-pages-soft): those
+# cost more than they save.
+_LEAST_BYTES = 1 << 16
+# Of pipes at a time; each takes two descriptors, and most are for connections.
+_MAX_PIPES = 200
+_DESCRIPTORS_FOR_EACH = 16
 
 
 class Pipe:
@@ -29,6 +35,11 @@ class Pipe:
         """How many bytes are in it."""
         with suppress(OSError):  # then it holds less, and each piece is smaller
             fcntl.fcntl(self._write_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    @property
+    def is_of_use(self) -> bool:
+        """Whether it holds enough to save anything."""
+        return fcntl.fcntl(self._write_fd, fcntl.F_GETPIPE_SZ) >= _LEAST_BYTES
 
     def fill(self, fd: int, max_bytes: int) -> int:
         """Move bytes that are there out of a socket into the empty pipe; return how many, 0 at the stream's end.
@@ -63,21 +74,27 @@ class PipePool:
 
     def __init__(self) -> None:
         self._free: list[Pipe] = []
-        self._works = _splice_works()
+        self._taken = 0
+        soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = min(soft_limit // _DESCRIPTORS_FOR_EACH, _MAX_PIPES) if _splice_works() else 0
 
     def take(self) -> Pipe | None:
-        """Return an empty pipe; None where the system has none to give, and the body is to be read and written."""
-        if self._free:
-            return self._free.pop()
-        if not self._works:
+        """Return an empty pipe; None where there is none to be had, and the body is to be read and written."""
+        if self._taken >= self._most:
             return None
         try:
-            return Pipe()
-        except OSError:  # no descriptors: what is left of them is for connections
+            pipe = self._free.pop() if self._free else Pipe()
+        except OSError:
             return None
+        if not pipe.is_of_use:
+            pipe.close()
+            return None
+        self._taken += 1
+        return pipe
 
     def give_back(self, pipe: Pipe) -> None:
         """Take a pipe back, whatever is in it."""
+        self._taken -= 1
         if pipe.held or len(self._free) >= _KEPT:
             pipe.close()
         else:

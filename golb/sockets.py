@@ -167,10 +167,10 @@ class SocketStream(trio.abc.HalfCloseableStream):
     def send_later(self, data: bytes) -> bool:
         """Take a small message, to be written when the tasks that can run now have run.
 
-        False: it is too long, or another one waits already; send it otherwise. Where the connection fails by it, the
+        False: it is too long, may change or is no bytes at all, or another one waits already; send it otherwise. Where the connection fails by it, the
         next read or write says so.
         """
-        if self._unsent or len(data) > _LATER_BYTES or self._failure is not None:
+        if type(data) is not bytes or self._unsent or len(data) > _LATER_BYTES or self._failure is not None:
             return False
         self._unsent = data
         self._poller.flush_later(self)

@@ -145,6 +145,8 @@ class Connection:
                 if not self._reader.requests and self._is_draining():
                     break
                 timer = self._timeouts.idle
+            if self._writer.ended and isinstance(self._stream, SocketStream) and not self._stream.is_flushed:
+                await self._writer.end_stream()  # a slow client shall have all of its answer
         except (ClientGone, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone, or a timeout has closed the connection
         finally:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 65536
 MAX_HEADERS = 200
 MAX_TARGET_BYTES = 32768
+# llhttp takes any number of zeros in front of 64 bits.
+_LENGTH_DIGITS = 20
 
 # RFC 3986 reg-name, IPv4 or bracketed IP literal, and an optional port; no user information (RFC 9110, 4.2.4).
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
@@ -31,7 +33,9 @@ _HOSTS = NameCache(lambda value: value if _AUTHORITY.fullmatch(value.strip(b" \t
 _OTHER_VERSIONS = frozenset({"Invalid HTTP version", "Pause on PRI/Upgrade"})
 # To look for a byte by its number takes a tenth of the time that looking for a `bytes` of one takes.
 _SLASH, _HASH = b"/#"
-_CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"connection"})
+# llhttp keeps a connection for either.
+_CONNECTION = frozenset({b"connection", b"proxy-connection"})
+_CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", *_CONNECTION})
 
 
 @frozen
@@ -112,17 +116,24 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take bytes in; never raises: what is wrong with them becomes the refusal of a request."""
-        if self._ended:
-            if self._awaits_resume:
-                self.leftover += data
+        while data:
+            if self._ended:
+                if self._awaits_resume:
+                    self.leftover += data
+                return
+            head = self._current if self.in_head else None  # only to tell it from one that begins now
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as exc:
+                data = self._take_upgrade(data[exc.args[0] :])
+                continue
+            except httptools.HttpParserError as exc:
+                self._take_error(exc, data)
+            self._count(data, head)
             return
-        head = self._current if self.in_head else None  # only to tell it from one that begins now
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as exc:
-            self._take_upgrade(data[exc.args[0] :])
-        except httptools.HttpParserError as exc:
-            self._take_error(exc, data)
+
+    def _count(self, data: bytes, head: Request | None) -> None:
+        """Bound what is neither a body nor taken: `head` is the request whose head `data` has gone on with, if any."""
         request = self._current
         if self.in_head:
             # Only a head that takes several reads can be too long: one read is no longer than the limit.
@@ -152,8 +163,7 @@ class RequestReader:
         """Go on in HTTP behind a request with `upgrade` that was not granted."""
         rest, self.leftover = self.leftover, b""
         self._ended = self._awaits_resume = False
-        if rest:
-            self.feed(rest)
+        self.feed(rest)
 
     def take_body(self, data: bytes) -> None:
         """Take bytes that were read by the measure of `body_bytes_left`."""
@@ -225,10 +235,11 @@ class RequestReader:
             if request.refusal is not None:
                 self._ended = True
 
-    def _take_upgrade(self, rest: bytes) -> None:
+    def _take_upgrade(self, rest: bytes) -> bytes:
+        """Decide what the bytes behind an upgrade are; return those that are HTTP's."""
         request = self._current
         if request is None:
-            return
+            return b""
         if request.chunked or request.body_length:
             # A request with a body cannot switch before the body has ended; it may be answered as if it had not asked
             # to (RFC 9110, 7.8). httptools takes the body for the other protocol's: read it with a parser of its own.
@@ -240,12 +251,12 @@ class RequestReader:
             ended, self._ended = self._ended, True  # of this head nothing is wanted
             self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: a\r\n" + framing + b"\r\n\r\n")
             self._ended, self._current = ended, request
-            self.feed(rest)
-        elif request.upgrade:
+            return rest
+        if request.upgrade:
             self.leftover = rest
             self._ended = self._awaits_resume = True
-        elif rest:
-            self.feed(rest)
+            return b""
+        return rest
 
     def _take_error(self, exc: httptools.HttpParserError, data: bytes) -> None:
         if self._ended:
@@ -306,11 +317,14 @@ def _check(request: Request, parser: httptools.HttpRequestParser) -> None:
                 if _HOSTS[value] is None:
                     request.refusal = Refusal(400, "Host is no host name or address with an optional port")
             elif name == b"content-length":
-                request.body_length = int(value)
-            elif name == b"connection":
+                if len(value) > _LENGTH_DIGITS:
+                    request.refusal = Refusal(400, f"Content-Length has more than {_LENGTH_DIGITS} digits")
+                else:
+                    request.body_length = int(value)
+            elif name in _CONNECTION:
                 is_1_1 = False
             elif name == b"expect":
-                request.expects_continue = value.strip(b" \t").lower() == b"100-continue"
+                request.expects_continue |= value.strip(b" \t").lower() == b"100-continue"
             else:
                 request.chunked = True
                 if value.strip(b" \t").lower() != b"chunked":

@@ -111,6 +111,7 @@ class AnswerReader:
             self._parser = httptools.HttpResponseParser(self)
             self._parser_is_lost = False
         self._head_bytes = 0
+        self._body_came = False
         self.answer = answer = Answer()
         answer.head_request = head_request
         return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,11 @@ import trio
 import trio.testing
 from support.stack import running_server
 from support.wire import parse_head
+
+from golb.deadlines import Deadlines
+from golb.poller import Poller
+from golb.server.connection import Connection, Peer, Timeouts
+from golb.sockets import SocketStream
 
 if TYPE_CHECKING:
     from support.wire import Wire
@@ -809,6 +815,50 @@ async def test_a_connection_whose_request_is_on_its_way_is_served_by_a_draining_
         await expect_end(client)
         await client.close()
         await server.stopped.wait()
+
+
+async def test_a_client_that_reads_slowly_has_all_of_its_answer_after_a_drain() -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start((b"content-length", b"2")))
+        await send(body(b"ok"))
+
+    poller, deadlines = Poller(), Deadlines()
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        stream = SocketStream(listener.accept()[0], poller)
+        connection = Connection(
+            application,
+            stream,
+            Peer(client=None, server=None, scheme="http"),
+            Timeouts(deadlines, head_s=10, idle_s=10, stall_s=10),
+            stop_reading=stream.stop_reading,
+            abort=lambda reset: stream.abort(reset=reset),
+            is_draining=lambda: False,
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(poller.run)
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)  # or the kernel lets it grow
+            filled, is_full = 0, False
+            while not is_full:  # at both ends
+                while sent := stream.send_now(bytes(1000)):
+                    filled += sent
+                with trio.move_on_after(0.1) as patience:
+                    await stream.wait_send_all_might_not_block()
+                is_full = patience.cancelled_caught
+            client.sendall(GET)
+            async with trio.open_nursery() as serving:
+                serving.start_soon(connection.run)
+                await trio.testing.wait_all_tasks_blocked()
+                assert not stream.is_flushed
+                connection.stop_waiting()
+                await trio.testing.wait_all_tasks_blocked()
+                received = await trio.to_thread.run_sync(_read_to_end, client)
+            nursery.cancel_scope.cancel()
+    assert received[filled:].endswith(b"\r\n\r\nok")
+
+
+def _read_to_end(sock: socket.socket) -> bytes:
+    with sock.makefile("rb") as file:
+        return file.read()
 
 
 async def test_a_drain_has_an_end() -> None:

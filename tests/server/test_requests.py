@@ -473,3 +473,32 @@ def test_no_bytes_make_it_raise(stream: bytes, data: st.DataObject) -> None:
     reader.feed(stream)
     for found in reader.requests:
         assert found.refusal is None or found.refusal.status in (400, 414, 431, 501, 505)
+
+
+@pytest.mark.parametrize(("version", "status"), [(b"HTTP/1.0", 400), (b"HTTP/2.0", 505)])
+def test_proxy_connection_does_not_make_another_version_look_like_1_1(version: bytes, status: int) -> None:
+    # llhttp keeps the connection for it, as it does for Connection.
+    data = get(b"Proxy-Connection: keep-alive", b"Transfer-Encoding: chunked", version=version)
+    assert refusals(data) == [status]
+
+
+def test_one_expectation_of_several_counts() -> None:
+    assert read_one(request(b"POST", b"Content-Length: 1", b"Expect: 100-continue", b"Expect: x")).expects_continue
+
+
+def test_a_length_of_thousands_of_digits_is_refused() -> None:
+    assert refusals(request(b"POST", b"Content-Length: " + b"0" * 5000 + b"1")) == [400]
+
+
+@pytest.mark.parametrize("lines", [UPGRADE, (*UPGRADE, b"Content-Length: 0")])
+def test_any_number_of_upgrades_may_come_together(lines: tuple[bytes, ...]) -> None:
+    data = get(*lines, version=b"HTTP/1.0") * 2000
+    assert refusals(data) == [None] * len(read(data).requests)
+    assert read(data).requests
+
+
+def test_upgrades_with_bodies_that_come_together_are_read_one_after_the_other() -> None:
+    one = request(b"POST", *UPGRADE, b"Content-Length: 1", body=b"x")
+    reader = read(one * 1000)
+    assert len(reader.requests) == 1000
+    assert all(request.complete and request.body == [b"x"] for request in reader.requests)

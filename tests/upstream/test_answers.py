@@ -218,3 +218,18 @@ def test_the_same_bytes_in_any_cuts_are_the_same_answer(
 @given(stream=st.binary(max_size=200), prefix=st.sampled_from([b"", b"HTTP/1.1 ", answer()[:-2], answer()]))
 def test_no_bytes_make_it_raise_anything_else(stream: bytes, prefix: bytes) -> None:
     read([prefix + stream, stream])
+
+
+def test_what_ended_with_the_answer_before_does_not_lengthen_a_head() -> None:
+    reader = AnswerReader()
+    assert read([answer(b"Content-Length: 2", body=b"ok")], reader).complete
+    lines = b"X: " + b"x" * 1000 + b"\r\n"
+    begin = b"HTTP/1.1 200 OK\r\n" + lines * 60
+    assert read([begin, lines * 60 + b"\r\n"], reader).failed
+
+
+def test_a_line_in_the_middle_of_a_head_is_not_its_version() -> None:
+    reader = AnswerReader()
+    assert read([answer(b"Content-Length: 2", body=b"ok")], reader).complete
+    pieces = [b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nX: ", b"HTTP/1.1 \r\n\r\n0\r\n\r\n"]
+    assert read(pieces, reader).failed
