@@ -23,13 +23,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="of an earlier run, to repeat its faults")
     parser.add_argument("--faults", help=f"only these, separated by commas, of: {', '.join(FAULTS)}")
     parser.add_argument("--timeout", type=float, default=3.0, help="golb's eb_go_lb_etcd_timeout in seconds")
+    parser.add_argument("--tls", action="store_true", help="etcd and golb show each other certificates")
     arguments = parser.parse_args()
     names = tuple(arguments.faults.split(",")) if arguments.faults else tuple(FAULTS)
     if unknown := [name for name in names if name not in FAULTS]:
         parser.error(f"no such fault: {', '.join(unknown)}")
     seed = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
     _write(f"seed {seed}")
-    options = Options(seconds=arguments.seconds, seed=seed, faults=names, timeout_s=arguments.timeout)
+    options = Options(
+        seconds=arguments.seconds, seed=seed, faults=names, timeout_s=arguments.timeout, with_tls=arguments.tls
+    )
     report = None
     try:
         report = trio.run(run_chaos, options, _write)

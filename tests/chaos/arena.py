@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
+import trustme
 from attrs import define, field, frozen
-from support.etcd_cluster import EtcdAway, EtcdCluster, EtcdRefused
+from support.etcd_cluster import ClusterTls, EtcdAway, EtcdCluster, EtcdRefused
 from support.golb_process import GolbProcess
 from support.pods import run_pods
-from support.relay import Relay, open_relay
+from support.relay import Relay, open_relay, open_relays
 
 from chaos.promises import MARGIN_S, RECOVERY_S, Broken, Line, Window
 from chaos.traffic import PODS, PUT_EVERY_S, Load, Writer, serves
+from demo.ports import HOST
 
 if TYPE_CHECKING:
     import random
@@ -66,6 +69,8 @@ class Arena:
 
     cluster: EtcdCluster
     relays: dict[Member, Relay]
+    urls: dict[Member, str]
+    """By which golb knows the members: those of the relays."""
     golb: GolbProcess
     log: LogTail
     writer: Writer
@@ -90,7 +95,7 @@ class Arena:
     def watched(self) -> Member | None:
         """Return the member at which golb has opened its watch, as it says; None if it has said nothing."""
         opened = [line.fields["member"] for line in self.log.read() if line.event == "watch opened"]
-        by_url = {relay.url: member for member, relay in self.relays.items()}
+        by_url = {url: member for member, url in self.urls.items()}
         return by_url[opened[-1]] if opened else None
 
     def some_member(self) -> Member:
@@ -134,6 +139,17 @@ class Arena:
         """SIGCONT; returns when they are healthy."""
         self.cluster.resume(*members)
         await self.cluster.wait_until_healthy(*members)
+
+    async def cut_off(self, member: Member) -> None:
+        """Part a member from the others; golb reaches all of them."""
+        await self.writer.hold()
+        await self.cluster.cut_off(member)
+        self.writer.release()
+
+    async def rejoin(self, member: Member) -> None:
+        """Let it reach the others again; returns when it is healthy."""
+        self.cluster.rejoin(member)
+        await self.cluster.wait_until_healthy(member)
 
     def heal(self, *members: Member) -> None:
         """Let the relays of these members pass everything; of all, if none is named."""
@@ -198,22 +214,32 @@ class Arena:
 
 @asynccontextmanager
 async def open_arena(
-    folder: Path, chosen: random.Random, timeout_s: float, say: Callable[[str], None]
+    folder: Path, chosen: random.Random, timeout_s: float, say: Callable[[str], None], *, with_tls: bool
 ) -> AsyncIterator[Arena]:
-    """Start everything but the writer and the load; all of it ends on leaving."""
+    """Start everything but the writer and the load; all of it ends on leaving.
+
+    With `with_tls` etcd and golb show each other certificates.
+    """
     async with AsyncExitStack() as stack:
         pods = await stack.enter_async_context(run_pods(PODS))
-        cluster = await stack.enter_async_context(EtcdCluster(folder, token_ttl_s=TOKEN_TTL_S))
+        run_relay = await stack.enter_async_context(open_relays())
+        tls = make_cluster_tls(folder) if with_tls else None
+        cluster = await stack.enter_async_context(
+            EtcdCluster(folder, token_ttl_s=TOKEN_TTL_S, tls=tls, run_relay=run_relay)
+        )
         await cluster.add_user(USER, PASSWORD, "golb/")
         relays = {member: await stack.enter_async_context(open_relay(member.port)) for member in cluster.members}
         writer = Writer(cluster, ZONE, [pod.ip for pod in pods])
         await writer.put_once()
         await writer.put_once()
-        variables = golb_variables([relay.url for relay in relays.values()], timeout_s)
+        scheme = "https" if with_tls else "http"
+        urls = {member: f"{scheme}://{HOST}:{relay.port}" for member, relay in relays.items()}
+        variables = golb_variables([*urls.values()], timeout_s, tls)
         golb = await stack.enter_async_context(running(GolbProcess(**variables)))
         yield Arena(
             cluster=cluster,
             relays=relays,
+            urls=urls,
             golb=golb,
             log=LogTail(golb),
             writer=writer,
@@ -227,9 +253,26 @@ async def open_arena(
         )
 
 
-def golb_variables(etcd_urls: Sequence[str], timeout_s: float) -> dict[str, str | int]:
+def make_cluster_tls(folder: Path) -> ClusterTls:
+    """Write a certificate for both sides, and its authority's, into a folder."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert(HOST)
+    cert, key, ca = folder / "cert.pem", folder / "key.pem", folder / "ca.pem"
+    cert.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    certificate.private_key_pem.write_to_path(key)
+    authority.cert_pem.write_to_path(ca)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(context)
+    certificate.configure_cert(context)
+    return ClusterTls(cert=cert, key=key, ca=ca, client_context=context, needs_client_cert=True)
+
+
+def golb_variables(etcd_urls: Sequence[str], timeout_s: float, tls: ClusterTls | None) -> dict[str, str | int]:
     """Return how a golb is told of the cluster, through the relays."""
-    return {
+    files: dict[str, str | int] = (
+        {} if tls is None else {"etcd_ca": str(tls.ca), "etcd_cert": str(tls.cert), "etcd_key": str(tls.key)}
+    )
+    return files | {
         "zone": ZONE,
         "etcd_host": " ".join(etcd_urls),
         "etcd_timeout": f"{timeout_s:g}",

@@ -225,6 +225,16 @@ async def _delay(arena: Arena, window: Window) -> None:
     await _heal_after(arena, window, 2.5)
 
 
+@_fault("partition between members", Reach.SOME)
+async def _cut_member_off(arena: Arena, window: Window) -> None:
+    member = arena.some_member()
+    _say(arena, "cut off from the others:", [member])
+    await arena.cut_off(member)
+    await _in_force(window, arena.failover_s())
+    await arena.rejoin(member)
+    window.well = time.time()
+
+
 async def _heal_after(arena: Arena, window: Window, seconds: float) -> None:
     await _in_force(window, seconds)
     arena.heal()

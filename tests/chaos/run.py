@@ -45,6 +45,8 @@ class Options:
     """How often each of them comes at most; None for as often as there is time."""
     timeout_s: float = 3.0
     """golb's eb_go_lb_etcd_timeout: shorter than its default, so that more faults have room."""
+    with_tls: bool = False
+    """Whether etcd serves its clients over TLS and asks them for certificates."""
 
 
 @define
@@ -101,7 +103,7 @@ async def run_chaos(options: Options, write: Callable[[str], None]) -> Report:
 
     chosen = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        async with open_arena(Path(folder), chosen, options.timeout_s, say) as arena:
+        async with open_arena(Path(folder), chosen, options.timeout_s, say, with_tls=options.with_tls) as arena:
             say(f"three etcds, golb and its endpoints are there; eb_go_lb_etcd_timeout is {options.timeout_s:g} s")
             await _run_faults(arena, options, report)
             for broken in report.broken[:1]:

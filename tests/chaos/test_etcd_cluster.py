@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
-import trustme
-from support.etcd_cluster import ClusterTls, EtcdAway, EtcdCluster, EtcdRefused
+from support.etcd_cluster import EtcdAway, EtcdCluster, EtcdRefused
+from support.relay import open_relays
+
+from chaos.arena import make_cluster_tls
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from support.etcd_cluster import ClusterTls
+    from support.relay import Relay
 
 BOUND_S = 30.0
 
 
 @asynccontextmanager
-async def running_cluster(folder: Path, *, tls: ClusterTls | None = None) -> AsyncIterator[EtcdCluster]:
+async def running_cluster(
+    folder: Path, *, tls: ClusterTls | None = None, run_relay: Callable[[int], Relay] | None = None
+) -> AsyncIterator[EtcdCluster]:
     with trio.fail_after(BOUND_S):
-        async with EtcdCluster(folder, token_ttl_s=1, tls=tls) as cluster:
+        async with EtcdCluster(folder, token_ttl_s=1, tls=tls, run_relay=run_relay) as cluster:
             yield cluster
 
 
@@ -50,6 +56,37 @@ async def test_members_may_die_hang_and_lose_their_disks(tmp_path: Path) -> None
         assert (values, revision) == ({"a": b"2"}, 3)
         answer = await cluster.ask(leader, "/v3/kv/range", {"key": "YQ=="})
         assert answer["header"]["revision"] == "3"
+
+
+async def test_a_leader_that_is_cut_off_confirms_nothing_while_the_others_go_on(tmp_path: Path) -> None:
+    async with open_relays() as run_relay, running_cluster(tmp_path, run_relay=run_relay) as cluster:
+        await cluster.put("a", b"1")
+        alone = await cluster.leader()
+        await cluster.cut_off(alone)
+        assert await cluster.leader() is not alone
+        revision = await cluster.put("a", b"2")
+        with pytest.raises((EtcdAway, EtcdRefused)):
+            await cluster.ask(alone, "/v3/kv/range", {"key": "YQ=="}, timeout_s=0.5)
+        # Its clients still reach it, and what it holds is old.
+        held = await cluster.ask(alone, "/v3/kv/range", {"key": "YQ==", "serializable": True})
+        assert held["header"]["revision"] == str(revision - 1)
+        cluster.rejoin(alone)
+        await cluster.wait_until_healthy()
+        answer = await cluster.ask(alone, "/v3/kv/range", {"key": "YQ=="})
+        assert answer["header"]["revision"] == str(revision)
+
+
+async def test_a_member_that_joins_a_restored_cluster_takes_tokens(tmp_path: Path) -> None:
+    async with running_cluster(tmp_path) as cluster:
+        revision = await cluster.put("a", b"1")
+        await cluster.snapshot(tmp_path / "snapshot")
+        await cluster.restore(tmp_path / "snapshot", as_new_cluster=False)
+        await cluster.wait_until_healthy()
+        joined = cluster.members[-1]
+        await cluster.wipe(joined)
+        await cluster.wait_until_healthy()
+        answer = await cluster.ask(joined, "/v3/kv/range", {"key": "YQ=="})
+        assert answer["header"]["revision"] == str(revision)
 
 
 async def test_without_a_quorum_nothing_is_read_or_put(tmp_path: Path) -> None:
@@ -104,16 +141,7 @@ async def test_a_user_may_do_what_its_role_says_and_its_token_ends(tmp_path: Pat
 
 
 async def test_clients_are_served_over_tls(tmp_path: Path) -> None:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1", "localhost")
-    cert, key, ca = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "ca.pem"
-    cert.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
-    certificate.private_key_pem.write_to_path(key)
-    authority.cert_pem.write_to_path(ca)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.configure_trust(context)
-    certificate.configure_cert(context)
-    tls = ClusterTls(cert=cert, key=key, ca=ca, client_context=context, needs_client_cert=True)
+    tls = make_cluster_tls(tmp_path)
     async with running_cluster(tmp_path, tls=tls) as cluster:
         assert cluster.client_urls[0].startswith("https://")
         await cluster.put("a", b"1")

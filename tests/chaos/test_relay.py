@@ -71,6 +71,22 @@ async def test_what_is_stopped_is_silent_and_flows_on_when_healed() -> None:
             assert await exchange(stream)
 
 
+async def test_only_connections_that_begin_with_a_mark_are_stopped_also_new_ones() -> None:
+    async with relay_to_echo() as relay, await connect(relay) as marked:
+        async with await trio.open_tcp_stream("127.0.0.1", relay.port) as other:
+            await other.send_all(b"z")
+            assert await other.receive_some() == b"z"
+            relay.stop_reading_from(b"x")
+            assert await is_silent(marked)
+            assert await exchange(other)  # only how it began counts
+        async with await trio.open_tcp_stream("127.0.0.1", relay.port) as late:
+            await late.send_all(b"ax")
+            assert await is_silent(late)
+            relay.heal()
+            assert await marked.receive_some() == b"y"
+            assert (await late.receive_some()).startswith(b"ax")
+
+
 async def test_what_is_forgotten_stays_silent_while_new_connections_pass() -> None:
     async with relay_to_echo() as relay, await connect(relay) as stream:
         relay.forget()

@@ -24,8 +24,10 @@ from demo.ports import choose_ports
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from support.relay import Relay
 
 ROOT = "root"
 ROOT_PASSWORD = "root-pw"
@@ -64,16 +66,27 @@ class Member(EtcdProcess):
     """One member. `start` returns when the process runs: health is the cluster's, so `EtcdCluster` waits for it."""
 
     def __init__(
-        self, name: str, ports: Sequence[int], folder: Path, *, tls: ClusterTls | None, binary: Path | None
+        self,
+        name: str,
+        ports: Sequence[int],
+        folder: Path,
+        *,
+        tls: ClusterTls | None,
+        binary: Path | None,
+        run_relay: Callable[[int], Relay] | None,
     ) -> None:
         client_port, peer_port, health_port = ports
         self.name = name
         self.folder = folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data_dir = self.folder / "data"
-        self.peer_url = f"http://{HOST}:{peer_port}"
+        self.peer_relay = None if run_relay is None else run_relay(peer_port)
+        """By which the other members reach it, if there is one."""
+        self._peer_listen_url = f"http://{HOST}:{peer_port}"
+        self.peer_url = self._peer_listen_url if self.peer_relay is None else self.peer_relay.url
         self.health_url = f"http://{HOST}:{health_port}"
         self.is_paused = False
+        self.is_cut_off = False
         self.arguments: list[str] = []
         """How it joins the cluster; set by the cluster before each start."""
         self._tls = tls
@@ -88,8 +101,8 @@ class Member(EtcdProcess):
 
     @property
     def is_running(self) -> bool:
-        """Whether it can answer: its process is there and not paused."""
-        return self.pid is not None and not self.is_paused
+        """Whether it can answer: its process is there, and neither paused nor cut off from the others."""
+        return self.pid is not None and not self.is_paused and not self.is_cut_off
 
     def pause(self) -> None:
         """SIGSTOP: it does nothing, and its connections stay."""
@@ -119,7 +132,7 @@ class Member(EtcdProcess):
             f"--name={self.name}",
             f"--listen-client-urls={self.client_url}",
             f"--advertise-client-urls={self.client_url}",
-            f"--listen-peer-urls={self.peer_url}",
+            f"--listen-peer-urls={self._peer_listen_url}",
             f"--initial-advertise-peer-urls={self.peer_url}",
             # /health without TLS and without a client's name.
             f"--listen-metrics-urls={self.health_url}",
@@ -157,6 +170,8 @@ class EtcdCluster:
         tls: how clients are served; None for plain HTTP.
         extra_args: further flags for each member.
         binary: which etcd the members are; None takes the usual one.
+        run_relay: runs the relays by which the members reach each other (`open_relays`), for `cut_off`; they have to
+            last as long as the cluster. With None they reach each other directly.
     """
 
     def __init__(
@@ -168,6 +183,7 @@ class EtcdCluster:
         tls: ClusterTls | None = None,
         extra_args: Sequence[str] = (),
         binary: Path | None = None,
+        run_relay: Callable[[int], Relay] | None = None,
     ) -> None:
         self._folder = folder
         self._size = size
@@ -175,6 +191,7 @@ class EtcdCluster:
         self._tls = tls
         self._extra_args = list(extra_args)
         self._binary = binary
+        self._run_relay = run_relay
         self._generation = 1
         self._token: str | None = None
         self._http = httpx.AsyncClient(
@@ -193,6 +210,7 @@ class EtcdCluster:
                         self._folder,
                         tls=self._tls,
                         binary=self._binary,
+                        run_relay=self._run_relay,
                     )
                     for number in range(self._size)
                 )
@@ -250,15 +268,38 @@ class EtcdCluster:
         for member in members:
             member.resume()
 
+    async def cut_off(self, member: Member) -> None:
+        """Let nothing pass any more between a member and the others, while clients still reach all of them.
+
+        Connections stay open, and are accepted: both sides learn of it by silence. It needs `run_relay`.
+        """
+        listed = await self.call("/v3/cluster/member/list", {})
+        (found,) = (item for item in listed["members"] if item["peerURLs"] == [member.peer_url])
+        member.is_cut_off = True
+        for other in self.members:
+            assert other.peer_relay is not None
+            if other is member:
+                other.peer_relay.stop_reading()
+            else:
+                # Each request of a member to another, a stream's too, names the one that sends it (rafthttp).
+                other.peer_relay.stop_reading_from(f"X-Server-From: {int(found['ID']):x}\r\n".encode())
+
+    def rejoin(self, member: Member) -> None:
+        """End what `cut_off` did."""
+        member.is_cut_off = False
+        for each in self.members:
+            assert each.peer_relay is not None
+            each.peer_relay.heal()
+
     async def leader(self) -> Member:
-        """Return the member that leads; wait for an election if it has to be.
+        """Return the member that leads those that run; wait for an election if it has to be.
 
         Raises:
             EtcdAway: there is none within etcd's usual start time.
         """
         with trio.move_on_after(START_TIMEOUT_S):
             while True:
-                for member in self.members:
+                for member in self._running():
                     try:
                         status = await self.ask(member, "/v3/maintenance/status", {}, timeout_s=1.0)
                     except (EtcdAway, EtcdRefused):
@@ -284,9 +325,12 @@ class EtcdCluster:
                 await trio.sleep(_POLL_INTERVAL_S)
 
     async def wipe(self, member: Member) -> None:
-        """Lose a member's disk, and replace the member as etcd's manual says; return when it runs, empty.
+        """Lose a member's disk, and replace the member as etcd's manual says; return when its process runs.
 
         The others have to have a quorum. It comes back under another id, at the same ports.
+
+        Raises:
+            PartFailed: with authentication, where it is waited for until it has joined: it has ended instead.
         """
         await self.kill(member)
         shutil.rmtree(member.data_dir)
@@ -296,6 +340,12 @@ class EtcdCluster:
         await self.call("/v3/cluster/member/add", {"peerURLs": [member.peer_url]})
         member.arguments = self._arguments("existing")
         await self.start(member)
+        if self._token_ttl_s is not None:
+            # A member that joins by the leader's snapshot, as after `restore`, gives tokens and refuses each of them
+            # until it is started again (etcd#9629, mended by etcd#13172 after 3.5.1).
+            await self.wait_until_healthy(member)
+            await self.kill(member)
+            await self.start(member)
 
     async def snapshot(self, path: Path) -> None:
         """Save what the first running member holds."""

@@ -1,7 +1,7 @@
 """A TCP relay on loopback that can do to a connection what networks do: stop, forget, cut, refuse, delay.
 
 It stands in front of a server, so that a client of the server is struck while others, who go to the server itself, are
-not. Its port stays the same through everything. All methods but `open_relay` return at once.
+not. Its port stays the same through everything. All methods return at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import trio
 from demo.ports import HOST, choose_ports
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 _PIECE_BYTES = 1 << 16
 # Closing sends RST instead of FIN (socket(7), SO_LINGER): whoever is cut off sees a failure.
@@ -24,7 +24,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Relay:
-    """Passes bytes between whoever connects and a port of this machine; made by `open_relay`."""
+    """Passes bytes between whoever connects and a port of this machine; made by `open_relay`, or `open_relays`."""
 
     def __init__(self, target_port: int, nursery: trio.Nursery) -> None:
         self.target_port = target_port
@@ -36,6 +36,7 @@ class Relay:
         self._listener: trio.socket.SocketType | None = None
         self._connections: set[_Connection] = set()
         self._is_passing = True
+        self._stopped_marks: set[bytes] = set()
         self._delay_s = 0.0
         self._listen()
 
@@ -57,6 +58,16 @@ class Relay:
         self._is_passing = False
         for connection in self._connections:
             connection.close_gate()
+
+    def stop_reading_from(self, mark: bytes) -> None:
+        """As `stop_reading`, but only for connections, open or to come, that begin with a piece that has `mark` in it.
+
+        So a client is told from others by what it sends, such as a header of its first request.
+        """
+        self._stopped_marks.add(mark)
+        for connection in self._connections:
+            if mark in connection.opening:
+                connection.close_gate()
 
     def forget(self) -> None:
         """Pass nothing on any more over the connections that are open, as a NAT that has lost its state; new ones pass.
@@ -87,6 +98,7 @@ class Relay:
         """Let everything pass again: what was stopped flows on, what was forgotten is closed."""
         self._delay_s = 0.0
         self._is_passing = True
+        self._stopped_marks.clear()
         for connection in self._connections:
             if connection.is_forgotten:
                 connection.reset()
@@ -141,6 +153,10 @@ class Relay:
     async def _pass_on(self, source: trio.SocketStream, target: trio.SocketStream, connection: _Connection) -> None:
         try:
             while data := await source.receive_some(_PIECE_BYTES):
+                if not connection.opening:
+                    connection.opening = bytes(data)
+                    if any(mark in connection.opening for mark in self._stopped_marks):
+                        connection.close_gate()
                 await trio.sleep(self._delay_s)
                 await connection.gate.wait()
                 await target.send_all(data)
@@ -156,6 +172,8 @@ class _Connection:
         self.scope = trio.CancelScope()
         self.gate = trio.Event()
         self.gate.set()
+        self.opening = b""
+        """The first piece that has come, from whichever side."""
         self.is_forgotten = False
         self.is_reset = False
 
@@ -171,6 +189,13 @@ class _Connection:
 @asynccontextmanager
 async def open_relay(target_port: int) -> AsyncIterator[Relay]:
     """Run a relay to a port of this machine; all its connections are reset on leaving."""
+    async with open_relays() as run_relay:
+        yield run_relay(target_port)
+
+
+@asynccontextmanager
+async def open_relays() -> AsyncIterator[Callable[[int], Relay]]:
+    """Yield what runs one more relay, to a given port of this machine; all connections are reset on leaving."""
     async with trio.open_nursery() as nursery:
-        yield Relay(target_port, nursery)
+        yield lambda target_port: Relay(target_port, nursery)
         nursery.cancel_scope.cancel()
