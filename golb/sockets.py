@@ -70,8 +70,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """Who waits for it."""
         self._unsent = b""
         """What `send_later` has taken and the socket has not."""
-        self._failure: OSError | None = None
-        """Why it never will."""
+        self._failure: Exception | None = None
+        """What a write has met. The kernel tells of it once; who reads then must not take it for the peer's end."""
         self._writing: trio.lowlevel.Task | None = None
         """Who waits for a full socket to take more."""
         self.has_sent = False
@@ -136,11 +136,15 @@ class SocketStream(trio.abc.HalfCloseableStream):
                 await trio.lowlevel.wait_task_rescheduled(self._cancel_reading)
             try:
                 # Less than asked for does not tell that there is no more: the pipe may be full.
-                return pipe.fill(self.socket.fileno(), max_bytes)
+                moved = pipe.fill(self.socket.fileno(), max_bytes)
             except BlockingIOError:
                 self._has_input = False
+                continue
             except (OSError, ValueError) as exc:
                 raise self._translate(exc) from exc
+            if not moved and self._failure is not None:
+                raise self._translate(self._failure) from self._failure
+            return moved
 
     async def send_from(self, pipe: Pipe, on_progress: Callable[[], object]) -> None:
         """Move all that a pipe holds to the peer; otherwise as `send_all`.
@@ -158,6 +162,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
             except BlockingIOError:
                 await self._wait_for_room()
             except (OSError, ValueError) as exc:
+                self._failure = exc
                 raise self._translate(exc) from exc
             else:
                 self.has_sent = True
@@ -192,6 +197,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         except BlockingIOError:
             return 0
         except OSError as exc:
+            self._failure = exc
             raise self._translate(exc) from exc
         self.has_sent = True
         return sent
@@ -259,6 +265,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self.flush()
         while self._unsent:
             await self._wait_for_room()
+        if self._failure is not None:
+            raise self._translate(self._failure) from self._failure
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError as exc:
@@ -285,7 +293,9 @@ class SocketStream(trio.abc.HalfCloseableStream):
         return self._has_input
 
     def abort(self, *, reset: bool = False) -> None:
-        """Close now; whoever waits on the stream gets trio.ClosedResourceError. What was to leave later leaves first.
+        """Close now; whoever waits on the stream gets trio.ClosedResourceError.
+
+        What was to leave later leaves first, as far as the socket takes it.
 
         Args:
             reset: let the peer see a failure instead of an end, for data whose end only the close marks.
