@@ -92,7 +92,7 @@ class Poller(trio.abc.Instrument):
                     pollable.notice_input(ended=events & ~_OUTPUT != _INPUT)
                 if events & _MAY_WRITE:
                     pollable.notice_output()
-            except Exception:  # as above
+            except Exception:  # the boundary of one connection, as in `before_io_wait`
                 LOG.exception("connection cannot be told of its events")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:

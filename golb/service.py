@@ -87,7 +87,7 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[None] = trio.TAS
             with trio.move_on_after(_FIRST_TABLE_S):
                 await table_handed_over.wait()
             with trio.move_on_after(_NEWER_TABLE_S):
-                while updater.knowledge.source == "disk" and updater.knowledge.connection != "lost":  # noqa: ASYNC110 - a value
+                while updater.knowledge.source == "disk" and updater.knowledge.connection != "lost":  # noqa: ASYNC110 - it has no event
                     await trio.sleep(_LOOK_EVERY_S)
             nursery.start_soon(_serve_until_drained, server, sockets, nursery.cancel_scope)
             LOG.info(

@@ -129,6 +129,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         if self._has_input:
             await trio.lowlevel.checkpoint()
         while True:
+            # The wait of `receive_some`, which does without a call for it: each coroutine on the way costs a request.
             if not self._has_input:
                 if self._reading is not None:
                     raise trio.BusyResourceError("another task reads this stream")
