@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 IMAGE ?= edgebench/go-load-balancer
 TAG ?= latest
 SECONDS ?= 600
+WORKERS ?= 2
 PLATFORMS ?= linux/amd64,linux/arm64,linux/arm/v7
 
 .DEFAULT_GOAL := all
-.PHONY: all run test check fmt bench chaos build docker docker-release clean
+.PHONY: all run test check fmt bench chaos harm fuzz build docker docker-release clean
 
 all: test build
 
@@ -17,21 +18,26 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
-$(VENV)/.demo $(VENV)/.test $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: pyproject.toml | $(BIN)/python
+$(VENV)/.demo $(VENV)/.test $(VENV)/.dev $(VENV)/.bench $(VENV)/.fuzz: $(VENV)/.%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable . --group $*
 	@touch $@
 
 run: $(VENV)/.demo
 	exec $(BIN)/python -m demo
 
+# make test WORKERS=4 PYTEST_ARGS="-q tests/e2e"; with WORKERS=0 all run in one process, as a debugger needs it
+# The tests of a file run in order in one process. Files begin in the order in which they were found, which has those that
+# take long first; xdist's own order would have them last, as they hold few tests.
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy golb demo tests benchmarks
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff format .
@@ -44,6 +50,14 @@ bench: $(VENV)/.bench
 # make chaos SECONDS=120 SEED=7; CHAOS_ARGS takes the rest (--help)
 chaos: $(VENV)/.test
 	PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(CHAOS_ARGS)
+
+# make harm SCENARIO=failing; HARM_ARGS takes the rest (--help)
+harm: $(VENV)/.test
+	PYTHONPATH=tests $(BIN)/python -m harm $(or $(SCENARIO),all) $(HARM_ARGS)
+
+# make fuzz TARGET=connection SECONDS=3600; FUZZ_ARGS takes the rest (--help)
+fuzz: $(VENV)/.fuzz
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(TARGET) --seconds $(SECONDS) $(FUZZ_ARGS)
 
 build: $(BIN)/python
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

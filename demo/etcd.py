@@ -14,9 +14,7 @@ import http.client
 import importlib.util
 import os
 import queue
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from demo.errors import PartFailed, log_tail
+from demo.ports import keep_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,10 +40,6 @@ _HEALTH_TIMEOUT_S = 2.0
 # What etcd's log says, from 3.4 to 3.6.
 _SERVING = b"serving client traffic"
 _TAKEN = b"address already in use"
-
-# Below the range that Linux takes the ports of outgoing connections from (net.ipv4.ip_local_port_range). A client that
-# tries to reach an etcd that is stopped could otherwise be given etcd's port as its own, and connect to itself.
-_PORTS = range(10_000, 32_000)
 
 # Runs in the child, which then becomes etcd. A preexec_fn would run between fork and exec in a process with threads,
 # which subprocess warns of. ETCD_ variables are options too, and a user's shell may hold them; one is about the machine.
@@ -158,7 +153,7 @@ class EtcdProcess:
             self._start_on(self._port)
             return
         for attempt in range(_PORT_ATTEMPTS):
-            port = _free_port()
+            port = keep_port()
             try:
                 self._start_on(port)
             except _PortTaken:
@@ -280,17 +275,6 @@ def _is_healthy(port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _free_port() -> int:
-    while True:
-        port = random.choice(_PORTS)  # noqa: S311 - not a secret
-        with socket.socket() as sock:
-            try:
-                sock.bind((HOST, port))
-            except OSError:
-                continue
-        return port
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What the tests share: one real etcd for all of them. Each test keeps to keys of its own."""
+"""What the tests share: one real etcd for all that a process runs. Each test keeps to keys of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def etcd() -> Iterator[EtcdProcess]:
-    """An etcd for the whole run; it tells watches of its progress every 0.1 s. Do not stop it: start another one."""
+    """An etcd for all the tests of this process; it tells watches of its progress every 0.1 s. Do not stop it: start another one."""
     with EtcdProcess(extra_args=["--experimental-watch-progress-notify-interval=100ms"]) as process:
         yield process

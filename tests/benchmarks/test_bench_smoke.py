@@ -61,7 +61,8 @@ def test_how_golb_s_cost_grows_is_measured(tmp_path: Path) -> None:
     cores = read_cores()
     said: list[str] = []
     growth = grow(
-        Pace(rounds=1, seconds=0.2, warm_up_s=0.1),
+        # Weights change for half as long again: they are rewritten once a second, so they are within it.
+        Pace(rounds=1, seconds=0.7, warm_up_s=0.1),
         cores=cores,
         load=generator(cores.load, tmp_path / "load"),
         directory=tmp_path / "growth",

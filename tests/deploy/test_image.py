@@ -15,7 +15,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from attrs import Factory, define
+
+from demo.ports import keep_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -263,9 +264,7 @@ def test_a_tag_that_is_not_the_version_is_not_built(
 
 
 def test_the_entry_point_serves_and_ends_on_sigterm_with_0(place: Path, final_stage: Stage) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = keep_port()
     # No HOME, no user name, no locale: an unnamed uid in a container has none either.
     env = {**final_stage.env, "eb_go_lb_zone": "zone-a", "eb_go_lb_listen_port": str(port)}
     process = subprocess.Popen(

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ import kubernetes_validate
 import pytest
 import yaml
 from kubernetes_validate.utils import all_versions
+
+from demo.ports import keep_port
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "deploy" / "k8s"
@@ -272,9 +273,7 @@ def test_the_example_function_answers_with_its_request(tmp_path: Path) -> None:
     interpreter, *arguments, script = container("example")["command"]
     assert (interpreter, script) == ("python", f"{mount['mountPath']}/echo.py")
     (tmp_path / "echo.py").write_text(code["data"]["echo.py"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = keep_port()
     process = subprocess.Popen(
         [sys.executable, *arguments, tmp_path / "echo.py"],
         env={"PORT": str(port), "HOSTNAME": "echo-0"},

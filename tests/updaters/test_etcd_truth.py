@@ -84,10 +84,10 @@ async def test_a_zone_that_is_quiet_while_others_are_not_is_known_to_be_current(
     await put(own_etcd, "f", value(1))
     await put(own_etcd, "bad", b"")
     await put(own_etcd, "no/function", value(1))
-    async with following(own_etcd.client_url, timeout_s=0.5) as follower, EtcdClient([own_etcd.client_url]) as client:
+    async with following(own_etcd.client_url, timeout_s=1) as follower, EtcdClient([own_etcd.client_url]) as client:
         await follower.next_call()
         began_at = trio.current_time()
-        while trio.current_time() < began_at + 0.8:
+        while trio.current_time() < began_at + 1.3:
             revision = (await client.put("another", b"")).header.revision
         await follower.confirmed_after(trio.current_time())
         assert follower.knowledge.revision >= revision
@@ -141,7 +141,7 @@ async def test_a_watch_that_does_not_deliver_is_opened_again_from_the_next_revis
     await put(own_etcd, "f", value(1))
     swallowing = Swallowing(own_etcd.port)
     url = await swallowing.start(nursery)
-    async with following(url, timeout_s=1) as follower:
+    async with following(url, timeout_s=2) as follower:
         await follower.next_call()
         await follower.logged("watch opened")
         swallowing.is_armed = True
