@@ -14,11 +14,16 @@ import reprlib
 import sys
 from enum import StrEnum
 from functools import lru_cache, reduce
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from attrs import field, frozen
 
 from golb.errors import WeightsError
+from golb.limits import NO_LIMITS, Limits, parse_limits
+from golb.networks import ANYWHERE
+
+if TYPE_CHECKING:
+    from golb.networks import TargetNetworks
 
 DEFAULT_PORT = 80
 KEY_PREFIX = "golb/function/"
@@ -58,8 +63,12 @@ class Fault(StrEnum):
     """The value is no object with two lists of one length."""
     ENDPOINT = "endpoint"
     """An entry of `ips` names no endpoint."""
+    NETWORK = "network"
+    """An entry of `ips` lies where no endpoint may."""
     WEIGHT = "weight"
     """A weight is none."""
+    LIMIT = "limit"
+    """A member that limits the function is not what it should be."""
 
 
 class Refused(WeightsError):
@@ -94,6 +103,7 @@ class Weights:
 
     by_endpoint: dict[Endpoint, int | float] = field(factory=dict)
     """In the order of the value. Each weight is finite and >= 0, and so is their sum; no unit."""
+    limits: Limits = NO_LIMITS
 
     def __str__(self) -> str:
         return ", ".join(f"{endpoint}={weight:g}" for endpoint, weight in self.by_endpoint.items()) or "none"
@@ -135,11 +145,11 @@ def check_function_name(name: str) -> None:
         raise Refused(Fault.KEY, f"the function's name has {len(name)} characters; {MAX_NAME_LENGTH} are the most")
 
 
-def parse_weights(value: bytes | str) -> Weights:
+def parse_weights(value: bytes | str, targets: TargetNetworks = ANYWHERE) -> Weights:
     """Read a value as its writers put it.
 
-    Members other than `ips` and `weights` are ignored. The weights of an endpoint that stands twice add up. What is
-    longer than `MAX_VALUE_BYTES` is refused unread.
+    Members other than `ips`, `weights` and those of `golb.limits` are ignored. The weights of an endpoint that stands twice add up. What is
+    longer than `MAX_VALUE_BYTES` is refused unread, and a value that names one address outside `targets` as a whole.
 
     Raises:
         Refused: the text says what is wrong and what would be right.
@@ -159,12 +169,19 @@ def parse_weights(value: bytes | str) -> Weights:
             endpoint = parse_endpoint(ip)
         except WeightsError as exc:
             raise Refused(Fault.ENDPOINT, f"ips[{index}] {exc}") from None
+        refusal = targets.refusal(endpoint.host)
+        if refusal is not None:
+            raise Refused(Fault.NETWORK, f"ips[{index}] is {_shown(ip)}; {refusal}")
         checked = _check_weight(weight, index)
         before = by_endpoint.get(endpoint)
         by_endpoint[endpoint] = checked if before is None else _add(before, checked)
     if reduce(_add, by_endpoint.values(), 0.0) > _MAX_WEIGHT:
         raise Refused(Fault.WEIGHT, f"the weights' sum is beyond the range of a double, {_MAX_WEIGHT:.2g}")
-    return Weights(by_endpoint)
+    try:
+        limits = parse_limits(members)
+    except WeightsError as exc:
+        raise Refused(Fault.LIMIT, str(exc)) from None
+    return Weights(by_endpoint, limits)
 
 
 def parse_endpoint(text: object) -> Endpoint:

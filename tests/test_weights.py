@@ -11,6 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from golb.errors import WeightsError
+from golb.limits import Limits
+from golb.networks import TargetNetworks
 from golb.weights import (
     MAX_ENDPOINTS,
     MAX_NAME_LENGTH,
@@ -392,9 +394,12 @@ def test_a_name_has_a_greatest_length() -> None:
         (b'{"ips": ["a"], "weights": []}', Fault.SHAPE),
         (b'{"ips": ["a b"], "weights": [1]}', Fault.ENDPOINT),
         (b'{"ips": [1], "weights": [1]}', Fault.ENDPOINT),
+        (b'{"ips": ["10.0.0.1", "169.254.169.254"], "weights": [1, 1]}', Fault.NETWORK),
         (b'{"ips": ["a"], "weights": [-1]}', Fault.WEIGHT),
         (b'{"ips": ["a"], "weights": [NaN]}', Fault.WEIGHT),
         (b'{"ips": ["a", "b"], "weights": [1e308, 1e308]}', Fault.WEIGHT),
+        (b'{"ips": [], "weights": [], "max_inflight": -1}', Fault.LIMIT),
+        (b'{"ips": [], "weights": [], "timeout": "1"}', Fault.LIMIT),
         (b" " * (MAX_VALUE_BYTES + 1), Fault.SIZE),
         (many_endpoints(MAX_ENDPOINTS + 1), Fault.SIZE),
     ],
@@ -403,6 +408,39 @@ def test_a_refusal_says_in_a_word_what_is_wrong(content: bytes, fault: Fault) ->
     with pytest.raises(Refused) as refused:
         parse_weights(content)
     assert refused.value.fault is fault
+
+
+def test_a_value_may_limit_its_function_beside_its_weights() -> None:
+    content = b'{"max_inflight": 100, "ips": ["a"], "queue": 50, "weights": [1], "timeout": 0.5, "other": {}}'
+    assert parse_weights(content) == Weights({Endpoint("a", 80): 1}, Limits(100, 50, 0.5))
+    assert parse_weights(value("a")).limits == Limits()
+    assert parse_weights(content) != parse_weights(value("a"))
+
+
+def test_a_bad_limit_refuses_the_whole_value_with_the_reason() -> None:
+    assert reason(b'{"ips": ["a"], "weights": [1], "timeout": -1}') == (
+        "timeout is -1; seconds from 0 to 3600 are needed"
+    )
+    assert reason(b'{"ips": ["a"], "weights": [1], "max_inflight": 1.5}') == (
+        "max_inflight is 1.5; a whole number from 0 to 1000000000 is needed"
+    )
+
+
+def test_one_address_where_no_endpoint_may_lie_refuses_the_whole_value() -> None:
+    with pytest.raises(Refused) as refused:
+        parse_weights(value("10.0.0.1", "http://[fd00:ec2::254]:80", "10.0.0.2"))
+    assert str(refused.value) == (
+        "ips[1] is 'http://[fd00:ec2::254]:80'; fd00:ec2::254 is a cloud's metadata service, "
+        "and eb_go_lb_target_networks does not list it"
+    )
+
+
+def test_endpoints_may_be_kept_to_some_networks_and_names_are_left_to_be_resolved() -> None:
+    targets = TargetNetworks.parse("10.0.0.0/8")
+    content = value("10.0.0.1", "pod.example")
+    assert parse_weights(content, targets) == parse_weights(content)
+    with pytest.raises(Refused, match=r"ips\[1\] .* 127\.0\.0\.1 lies in no network of eb_go_lb_target_networks$"):
+        parse_weights(value("10.0.0.1", "127.0.0.1"), targets)
 
 
 @REPEATABLE

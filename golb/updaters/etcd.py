@@ -47,7 +47,7 @@ class EtcdWeightUpdater(WeightUpdater):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self._zone = Zone(config.zone, self.knowledge)
+        self._zone = Zone(config.zone, self.knowledge, config.target_networks)
         self.table = self._zone.table
         """What is served, and what was refused."""
         self._lineage = Lineage(self.knowledge)

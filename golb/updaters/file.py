@@ -32,7 +32,7 @@ class FileWeightUpdater(WeightUpdater):
         if config.weights_file is None:
             raise ValueError("a weights file is needed")
         self._path = trio.Path(config.weights_file)
-        self._table = Table()
+        self._table = Table(targets=config.target_networks)
         self._revision = 0
 
     async def run(self, publish: Publish) -> NoReturn:

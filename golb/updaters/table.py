@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from golb.limits import NO_LIMITS
+from golb.networks import ANYWHERE
 from golb.updaters.refusals import Refusals
 from golb.weights import Fault, Refused, Weights, WeightUpdate, parse_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from golb.networks import TargetNetworks
 
 LOG = structlog.get_logger()
 
@@ -32,10 +36,12 @@ class Table:
 
     Args:
         clock: tells monotonic seconds.
+        targets: where endpoints may lie.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, targets: TargetNetworks = ANYWHERE) -> None:
         self._clock = clock
+        self._targets = targets
         # The update is also the broadcaster's, so the table itself holds little more than the values.
         self._known: dict[str, tuple[bytes, WeightUpdate]] = {}
         self._second_began_s = 0.0
@@ -135,7 +141,7 @@ class Table:
         if self.refused.repeat(function, value_hash, revision, kept=known is not None):
             return None
         try:
-            weights = parse_weights(value)
+            weights = parse_weights(value, self._targets)
         except Refused as exc:
             self.refused.add(function, exc.fault, str(exc), revision, value_hash=value_hash, kept=known is not None)
             return None
@@ -193,6 +199,8 @@ def describe_change(before: Weights | None, after: Weights) -> str:
         if endpoint in old and old[endpoint] != weight
     )
     changes = [*came, *went, *other]
+    if (before.limits if before else NO_LIMITS) != after.limits:
+        changes.append(str(after.limits))
     if not changes:
         return "none: no endpoint"
     more = len(changes) - _LOGGED_CHANGES

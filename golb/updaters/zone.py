@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from golb.errors import WeightsError
+from golb.networks import ANYWHERE
 from golb.trio_etcd import EventType
 from golb.updaters.table import Table
 from golb.weights import KEY_PREFIX, parse_function_name
@@ -19,6 +20,7 @@ from golb.weights import KEY_PREFIX, parse_function_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from golb.networks import TargetNetworks
     from golb.trio_etcd import Event, KeyValue, RangeResult, WatchBatch
     from golb.updaters.base import Publish
     from golb.updaters.knowledge import Knowledge
@@ -36,12 +38,13 @@ class Zone:
     Args:
         name: the zone's.
         knowledge: its `revision` is that of the table; this class moves it on.
+        targets: where endpoints may lie.
     """
 
-    def __init__(self, name: str, knowledge: Knowledge) -> None:
+    def __init__(self, name: str, knowledge: Knowledge, targets: TargetNetworks = ANYWHERE) -> None:
         self.name = name
         self.prefix = f"{KEY_PREFIX}{name}/"
-        self.table = Table()
+        self.table = Table(targets=targets)
         self.keys = 0
         """How many keys the zone has at the knowledge's revision, those that are refused included."""
         self._knowledge = knowledge

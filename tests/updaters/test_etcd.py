@@ -74,9 +74,10 @@ def logs() -> Iterator[Logs]:
 
 
 @asynccontextmanager
-async def following(zone: str, url: str) -> AsyncIterator[Following]:
-    """Run an updater, and yield what follows it."""
-    config = Config.from_environ({"eb_go_lb_zone": zone, "eb_go_lb_etcd_host": url})
+async def following(zone: str, url: str, **variables: str) -> AsyncIterator[Following]:
+    """Run an updater, and yield what follows it; `variables` of golb's are named without their prefix."""
+    variables |= {"zone": zone, "etcd_host": url}
+    config = Config.from_environ({f"eb_go_lb_{name}": text for name, text in variables.items()})
     following = Following()
     with trio.fail_after(4 * DEADLINE_S):
         async with trio.open_nursery() as nursery:
@@ -114,6 +115,18 @@ async def test_the_changes_of_one_transaction_come_together(zone: Zone, etcd: Et
         changes: list[Op] = [PutOp(zone.key("f"), value(1)), PutOp(zone.key("g"), value(2)), DeleteOp(zone.key("gone"))]
         await zone.client.txn([Compare.version(zone.key("gone"), "!=", 0)], changes)
         assert await follower.next_call() == {"f": Weights({A: 1}), "g": Weights({A: 2}), "gone": None}
+
+
+async def test_a_value_outside_the_networks_for_endpoints_is_refused_and_the_others_are_followed(
+    zone: Zone, etcd: EtcdProcess, logs: Logs
+) -> None:
+    async with following(zone.name, etcd.client_url, target_networks="10.0.3.0/24 10.42.0.0/16") as follower:
+        await follower.next_call()
+        await zone.put("f", b'{"ips": ["10.42.0.5:8080", "10.0.4.1:8080"], "weights": [1, 1]}')
+        await zone.put("g", value(3, 1))
+        assert await follower.next_call() == {"g": Weights({A: 3, B: 1})}
+    (log,) = (log for log in logs if log["event"] == "refused")
+    assert log["reason"] == "ips[1] is '10.0.4.1:8080'; 10.0.4.1 lies in no network of eb_go_lb_target_networks"
 
 
 async def test_equal_puts_publish_nothing(zone: Zone, etcd: EtcdProcess, logs: Logs) -> None:

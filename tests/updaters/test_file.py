@@ -202,6 +202,26 @@ async def test_a_value_that_turns_bad_keeps_the_last_good_one(path: Path, follow
     assert await following.next_call() == {"h": Weights({A: 1})}
 
 
+async def test_a_value_may_name_only_addresses_where_endpoints_may_lie(
+    path: Path, nursery: trio.Nursery, logs: Logs
+) -> None:
+    config = Config.from_environ(
+        {
+            "eb_go_lb_zone": "zone-a",
+            "eb_go_lb_weight_updater": "file",
+            "eb_go_lb_weights_file": str(path),
+            "eb_go_lb_target_networks": "192.168.0.0/16",
+        }
+    )
+    following = Following()
+    write(path, table(f=1))
+    nursery.start_soon(FileWeightUpdater(config).run, following.publish)
+    assert await following.next_call() == {}
+    (log,) = await wait_for_logs(logs, 1, event="refused")
+    assert log["reason"] == "ips[0] is '10.0.0.1'; 10.0.0.1 lies in no network of eb_go_lb_target_networks"
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_directory_in_its_place_is_a_problem_like_any_other(
     path: Path, logs: Logs, following: Following
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from golb.networks import TargetNetworks
 from golb.updaters.table import Table, describe_change
 from golb.weights import Endpoint, Fault, Weights, WeightUpdate
 
@@ -57,6 +58,17 @@ def test_a_bad_value_keeps_the_last_good_one_and_says_why() -> None:
     assert table.refused.counts == {Fault.WEIGHT: 1}
     assert table.put("f", GOOD, 9) is None  # it is what has been in force all the time
     assert table.put("f", OTHER, 10) is not None
+
+
+def test_a_value_outside_the_networks_for_endpoints_keeps_the_last_good_one_and_says_why() -> None:
+    table = Table(targets=TargetNetworks.parse("10.0.0.0/8"))
+    table.put("f", GOOD, 7)
+    with capture_logs() as logs:
+        assert table.put("f", b'{"ips": ["10.0.0.1", "11.0.0.1:80"], "weights": [1, 1]}', 8) is None
+    reason = "ips[1] is '11.0.0.1:80'; 11.0.0.1 lies in no network of eb_go_lb_target_networks"
+    assert [(log["event"], log["reason"], log["kept"]) for log in logs] == [("refused", reason, True)]
+    assert table.refused.counts == {Fault.NETWORK: 1}
+    assert list(table.rows()) == [("f", GOOD, 7)]
 
 
 def test_a_function_whose_first_value_is_bad_is_not_known() -> None:
