@@ -18,6 +18,7 @@ from attrs import Attribute, field, fields, frozen
 
 from golb.errors import ConfigError, WeightsError
 from golb.headers import TOKEN
+from golb.networks import TargetNetworks, TrustedProxies
 from golb.plugins import HANDLERS, WEIGHT_UPDATERS, plugin_names
 from golb.routes import Gateways
 from golb.weights import split_endpoint
@@ -33,6 +34,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 MODES = ("dev", "prod")
 
 _SHOWN_CHARACTERS = 200
+# What is not set here is an empty list, not None.
+_PARSED_EMPTY = ("gateways", "target_networks")
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h)?", re.ASCII)
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -99,6 +102,20 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _positive_count(text: str) -> int:
+    count = _count(text)
+    if not count:
+        raise ValueError(text)
+    return count
+
+
+def _percent(text: str) -> float:
+    percent = float(text.removesuffix("%"))
+    if not (text[-1] in "%0123456789." and 0 <= percent <= 100):
+        raise ValueError(text)
+    return percent
+
+
 def _etcd_urls(text: str) -> tuple[str, ...]:
     urls = tuple(_etcd_url(entry) for entry in re.split(r"[\s,]+", text) if entry)
     if not urls:
@@ -152,6 +169,9 @@ def _variable(
 _SECONDS = "a duration such as 10, 2.5s, 500ms or 1m (a plain number is in seconds)"
 _SECONDS_OR_NONE = f"{_SECONDS}; 0 = none"
 _PEM = "the path of a PEM file"
+_COUNT_OR_NONE = "a number; 0 = no limit"
+_PERCENT = "a percentage from 0 to 100"
+_NETWORKS = "networks or addresses separated by white space or commas, such as 10.42.0.0/16 fd00::/8"
 
 
 @frozen(kw_only=True)
@@ -229,6 +249,24 @@ class Config:
         "entries separated by white space, each [http://]host[:port]",
         "load balancers of other zones; a host without port means all its ports",
     )
+    target_networks: TargetNetworks = _variable(
+        "",
+        TargetNetworks.parse,
+        _NETWORKS,
+        "where endpoints may lie, gateways included; default: anywhere but link-local, cloud metadata, multicast",
+    )
+    trusted_proxies: TrustedProxies = _variable(
+        "all",
+        TrustedProxies.parse,
+        f"all, none, or {_NETWORKS}",
+        "whose X-Forwarded-For and X-Forwarded-Host-<Node> are believed; with networks, name other zones' golbs too",
+    )
+    max_connections: int = _variable(
+        "0",
+        _count,
+        "a number; 0 = as many as there are file descriptors for, up to 16384",
+        "clients connected at once; further ones wait until one ends, or an idle one gives way",
+    )
     drain_timeout: float = _variable("10", _duration_s, _SECONDS, "how long requests may take to finish after SIGTERM")
     connect_timeout: float = _variable("1", _duration_s, _SECONDS_OR_NONE, "for a connection to an endpoint")
     response_timeout: float = _variable(
@@ -238,6 +276,31 @@ class Config:
         "30", _duration_s, _SECONDS_OR_NONE, "how long an unused connection is kept"
     )
     upstream_max_idle: int = _variable("256", _count, "a number", "unused connections kept for each endpoint")
+    failover: bool = _variable(
+        "on", _switch, "off | on", "ask another endpoint where one fails, and let those that fail rest"
+    )
+    rest_min: float = _variable(
+        "1", _positive_duration_s, f"{_SECONDS}, above 0", "how long an endpoint rests first; doubled each time"
+    )
+    rest_max: float = _variable("30", _positive_duration_s, f"{_SECONDS}, above 0", "how long it rests at most")
+    rest_after: int = _variable(
+        "5", _positive_count, "a number above 0", "failures in a row, behind a request that was sent, before it rests"
+    )
+    retry_budget: float = _variable(
+        "20", _percent, _PERCENT, "how many of the requests under way may be second tries, in percent"
+    )
+    retry_budget_min: int = _variable("3", _count, "a number", "how many second tries there may be in any case")
+    panic_threshold: float = _variable(
+        "50", _percent, _PERCENT, "how much of a function's weight may rest before rests are cut short"
+    )
+    max_inflight: int = _variable("0", _count, _COUNT_OR_NONE, "requests under way at once")
+    endpoint_max_inflight: int = _variable("0", _count, _COUNT_OR_NONE, "requests under way at once to each endpoint")
+    queue: int = _variable("1024", _count, "a number", "requests that may wait at once where one of these is reached")
+    queue_timeout: float = _variable("1", _duration_s, _SECONDS, "how long each of them may wait")
+    hold_on_empty: float = _variable(
+        "0", _duration_s, _SECONDS, "how long a call of a function without endpoints waits for some to come"
+    )
+    hold_limit: int = _variable("1024", _count, "a number", "how many such calls may wait at once")
     request_header_timeout: float = _variable("10", _duration_s, _SECONDS_OR_NONE, "for a request's head to arrive")
     keep_alive_timeout: float = _variable("75", _duration_s, _SECONDS_OR_NONE, "for a client's next request")
     client_idle_timeout: float = _variable(
@@ -306,7 +369,7 @@ def _read(variable: Attribute[Any], text: str) -> Any:
         return variable.metadata["parse"](text)
     if default is REQUIRED:
         raise ValueError(text)
-    return variable.metadata["parse"](default) if default or variable.name == "gateways" else None
+    return variable.metadata["parse"](default) if default or variable.name in _PARSED_EMPTY else None
 
 
 def _conflicts(values: dict[str, Any]) -> list[str]:

@@ -26,14 +26,37 @@ class WeightsError(GolbError):
     """A value from a weight source is refused; the text is the reason. Keep the last good weights."""
 
 
+class NoFunction(GolbError):
+    """No function of that name is known. Answer 404, or wait for one."""
+
+
 class NoEndpoint(GolbError):
     """No endpoint has a positive weight. Answer 503 with Retry-After."""
+
+
+class Overloaded(GolbError):
+    """As much is under way as may be, and the request cannot wait, or has waited too long. Answer 503 with Retry-After."""
 
 
 class UpstreamError(GolbError):
     """An endpoint could not be asked or its answer could not be used. Answer `status`, if no byte of an answer was sent."""
 
     status = 502
+
+
+class LocalError(UpstreamError):
+    """This node lacks what a connection takes: descriptors, memory, ports. No fault of the endpoint: answer 503, and hold nothing against it."""
+
+    status = 503
+
+
+class NoConnection(UpstreamError):
+    """No connection to an endpoint could be had, so nothing was sent. Ask another one, whatever the method."""
+
+    def __init__(self, text: str, *, quick: bool = True) -> None:
+        super().__init__(text)
+        self.quick = quick
+        """The endpoint, or its host, has refused at once: the request has lost no time by it."""
 
 
 class UpstreamTimeoutError(UpstreamError):

@@ -20,25 +20,39 @@ from golb.headers import (
     NameCache,
     canonical,
     connection_options,
+    dashed,
     droppable,
     frame_chunk,
     join_lines,
     names_a_node,
+    protocols,
 )
 
 if TYPE_CHECKING:
     from golb.asgi import Event, Receive, ReceiveInto, Send
     from golb.headers import Headers
 
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+"""Methods of requests that do no harm if they are carried out twice (RFC 9110, 9.2.2)."""
+
 _SPECIAL = HOP_BY_HOP | {b"content-length", b"expect", X_FORWARDED_FOR}
 _REPLACED = frozenset({b"host", X_FINAL_HOST})
+_MARK_LINE_START = b"\r\n" + canonical(MARK_PREFIX)
 
 
 def _line_start(name: bytes) -> bytes | None:
-    """Return how the line of what goes on as it is begins, nothing for what golb replaces, None for what needs a closer look."""
+    """Return how the line of what goes on as it is begins, nothing for what does not, None for what needs a closer look.
+
+    What golb replaces does not go on, nor what an endpoint could take for a field that golb reads or writes.
+    """
     if name in _REPLACED:
         return b""
-    return None if name in _SPECIAL or name.startswith(MARK_PREFIX) else LINE_STARTS[name]
+    if name in _SPECIAL or name.startswith(MARK_PREFIX):
+        return None
+    alike = dashed(name)
+    if alike in _REPLACED or alike in _SPECIAL or alike.startswith(MARK_PREFIX):
+        return b""
+    return LINE_STARTS[name]
 
 
 _LINE_STARTS = NameCache(_line_start)
@@ -67,6 +81,8 @@ class RequestHeaders:
     """Another load balancer of this family sent the request: no gateway may be chosen again."""
     has_own_mark = False
     """It has passed this node before: it is in a loop."""
+    doubtful_marks: tuple[bytes, ...] = ()
+    """The marks of a peer that is not trusted, as `lines` has those of others."""
 
     def __init__(self, headers: Headers, own_mark: bytes) -> None:
         self.lines: list[bytes] = []
@@ -102,8 +118,10 @@ class RequestHeaders:
                 self.has_own_mark = self.has_own_mark or name == own_mark
                 added += (b"\r\n" + canonical(name) + b": ", value)
             elif name == b"expect":
-                self.expects_continue = value.strip(b" \t").lower() == b"100-continue"
-                if not self.expects_continue:
+                # Beside it HTTP/2 may bring what in HTTP/1.1 is refused, and where an endpoint might find it too.
+                if b"100-continue" in value.lower():
+                    self.expects_continue = True
+                else:
                     added += (b"\r\nExpect: ", value)
             elif name == b"upgrade":
                 self.upgrade = self.upgrade + b", " + value if self.upgrade else value
@@ -113,8 +131,7 @@ class RequestHeaders:
             self.forwarded = names_a_node(self.forwarded_for)
         if connection:
             options = connection_options(connection)
-            if b"upgrade" not in options:
-                self.upgrade = b""
+            self.upgrade = protocols(self.upgrade) if b"upgrade" in options else b""
             dropped = droppable(options)
             if dropped:
                 self.lines = [
@@ -125,12 +142,35 @@ class RequestHeaders:
                 ]
         self.lines += added
 
+    def distrust(self) -> None:
+        """Believe nothing that the peer says of the way so far; the chain begins anew.
+
+        `has_own_mark` stays as it is. Whoever forges it stops a call of their own, but a loop that it did not stop
+        would harm everyone; so gateways get the doubtful marks too, by which each node finds its own.
+        """
+        self.forwarded_for = b""
+        self.forwarded = False
+        kept: list[bytes] = []
+        marks: list[bytes] = []
+        for start, value in zip(self.lines[::2], self.lines[1::2], strict=True):
+            (marks if start.startswith(_MARK_LINE_START) else kept).extend((start, value))
+        self.lines = kept
+        self.doubtful_marks = tuple(marks)
+
     def chain(self, node: bytes, peer: tuple[str, int] | None) -> bytes:
         """Return the value of X-Forwarded-For for the endpoint: the chain so far, this node, who has called it."""
         chain = self.forwarded_for + b", " + node if self.forwarded_for else node
         return chain + b", " + peer[0].encode() if peer else chain
 
-    def head(self, start: list[bytes], start_lines: int, *, upgrade: bool, expects_continue: bool) -> bytes:
+    def head(
+        self,
+        start: list[bytes],
+        start_lines: int,
+        *,
+        upgrade: bool,
+        expects_continue: bool,
+        to_gateway: bool = False,
+    ) -> bytes:
         """Write the head of the request as the endpoint gets it.
 
         Args:
@@ -138,6 +178,7 @@ class RequestHeaders:
             start_lines: how many lines these are.
             upgrade: ask the endpoint to switch protocols as the client does.
             expects_continue: ask it for a 100 before the body is sent.
+            to_gateway: it is another load balancer, which has to see all marks.
 
         Raises:
             ValueError: a header holds a line break; only a server that is no HTTP/1.1 server lets one through.
@@ -145,6 +186,8 @@ class RequestHeaders:
         parts = [*start, *self.lines]
         if not self.is_plain:
             self._add_special(parts, upgrade=upgrade, expects_continue=expects_continue)
+            if to_gateway:
+                parts += self.doubtful_marks
         return join_lines(parts, start_lines + (len(parts) - len(start)) // 2) + b"\r\n\r\n"
 
     def _add_special(self, parts: list[bytes], *, upgrade: bool, expects_continue: bool) -> None:

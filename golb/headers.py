@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[bytes, bytes]]
 
-# RFC 9110, 7.6.1, and the two fields that speak to the next proxy only.
+# RFC 9110, 7.6.1, the two fields that speak to the next proxy only, and what goes with an upgrade to h2c (RFC 7540, 3.2.1).
 HOP_BY_HOP = frozenset(
     {
         b"connection",
+        b"http2-settings",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
@@ -34,8 +35,31 @@ X_FINAL_HOST = b"x-final-host"
 X_FORWARDED_FOR = b"x-forwarded-for"
 MARK_PREFIX = b"x-forwarded-host-"
 
-# Fields that a trailer section must not smuggle past what was decided by the head (RFC 9110, 6.5.1).
-_NOT_IN_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"trailer", X_FINAL_HOST, X_FORWARDED_FOR}
+_NOT_IN_INTERIM = HOP_BY_HOP | {b"content-length", b"host", b"trailer", X_FINAL_HOST, X_FORWARDED_FOR}
+# What a head has decided, and a recipient that merges trailers into it would decide again (RFC 9110, 6.5.1, after the
+# list of RFC 7230, 4.1.2): framing, routing, request modifiers, credentials, control data, how to read the content.
+_NOT_IN_TRAILERS = _NOT_IN_INTERIM | {
+    b"age",
+    b"authorization",
+    b"cache-control",
+    b"content-encoding",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"date",
+    b"expect",
+    b"expires",
+    b"location",
+    b"max-forwards",
+    b"pragma",
+    b"range",
+    b"retry-after",
+    b"set-cookie",
+    b"vary",
+    b"warning",
+    b"www-authenticate",
+}
+_NO_TRAILER_BEGINS = (MARK_PREFIX, b"if-")
 
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -46,6 +70,19 @@ _CACHED_NAME_BYTES = 128
 def canonical(name: bytes) -> bytes:
     """Write a header name in canonical MIME case: `x-forwarded-host-eb-a` becomes `X-Forwarded-Host-Eb-A`."""
     return b"-".join(part.capitalize() for part in name.split(b"-"))
+
+
+# The characters of a token that are neither letter nor digit, but for the dash.
+_LIKE_A_DASH = b"!#$%&'*+.^_`|~"
+_TO_DASHES = bytes.maketrans(_LIKE_A_DASH, b"-" * len(_LIKE_A_DASH))
+
+
+def dashed(name: bytes) -> bytes:
+    """Return the name for which an endpoint may take `name`: it may not tell a dash from `_`, `.` and the like.
+
+    CGI and what follows it (WSGI, PHP) give both one name: RFC 3875, 4.1.18.
+    """
+    return name.translate(_TO_DASHES)
 
 
 class NameCache(dict[bytes, "bytes | None"]):
@@ -107,7 +144,7 @@ def frame_chunk(body: bytes, trailers: Headers | None) -> bytes:
     What must not stand in trailers is left out.
     """
     chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""  # an empty chunk would be the end
-    return chunk if trailers is None else chunk + trailer_section(without_hop_by_hop(trailers))
+    return chunk if trailers is None else chunk + trailer_section(proper_trailers(trailers))
 
 
 def with_lead(lead: Headers, headers: Headers, final_hosts: Headers, forwarded_for: Headers) -> Headers:
@@ -139,12 +176,34 @@ def droppable(options: set[bytes]) -> frozenset[bytes]:
     )
 
 
+def protocols(upgrade: bytes) -> bytes:
+    """Return what of an `Upgrade` value an endpoint may be asked for; empty if that is nothing.
+
+    Not h2c, which is no more (RFC 9113, 3.1): requests in it would pass golb by, in a tunnel.
+    """
+    asked = [protocol.strip(b" \t") for protocol in upgrade.split(b",")]
+    return b", ".join([protocol for protocol in asked if protocol and protocol.lower() != b"h2c"])
+
+
+def _trailer_name(name: bytes) -> bytes | None:
+    alike = dashed(name.lower())
+    return None if alike in _NOT_IN_TRAILERS or alike.startswith(_NO_TRAILER_BEGINS) else name
+
+
+_TRAILER_NAMES = NameCache(_trailer_name)
+
+
+def proper_trailers(trailers: Headers) -> Headers:
+    """Return what of trailers, names in any case, may go on."""
+    return [(name, value) for name, value in trailers if _TRAILER_NAMES[name] is not None]
+
+
 def without_hop_by_hop(headers: Headers) -> Headers:
-    """Return trailers as they may go on."""
+    """Return the headers of an interim answer as they may go on."""
     return [
         (name, value)
         for name, value in headers
-        if name.lower() not in _NOT_IN_TRAILERS and not name.lower().startswith(MARK_PREFIX)
+        if name.lower() not in _NOT_IN_INTERIM and not name.lower().startswith(MARK_PREFIX)
     ]
 
 

@@ -50,7 +50,12 @@ def configure_logs(mode: str, level: str) -> None:
             structlog.processors.JSONRenderer(),
         ]
         if mode == "prod"
-        else [structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0)]
+        else [
+            # Left alone, it prints the values of local variables beside a traceback where rich is installed: secrets too.
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     )
     structlog.configure(
         processors=[*shared, *rendering],

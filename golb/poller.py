@@ -30,7 +30,8 @@ LOG = structlog.get_logger()
 _INPUT = select.EPOLLIN
 _OUTPUT = select.EPOLLOUT
 _MAY_WRITE = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
-_WATCHED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLOUT | select.EPOLLET
+# Urgent data (tcp(7)) arrives in line with the rest; a read stops at its mark, and only this tells that more is behind.
+_WATCHED = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLOUT | select.EPOLLET
 
 
 class Pollable(Protocol):

@@ -11,16 +11,18 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import define, field, frozen
 
+from golb.endpoints import Endpointlike, EndpointSet
 from golb.errors import WeightsError
-from golb.schedule import Schedule
+from golb.limits import NO_LIMITS, Limits
 from golb.weights import Endpoint, split_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from golb.health import RestingEndpoints
     from golb.weights import WeightUpdate
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Endpointlike)
 
 _PREFIX = b"/function/"
 _NAME_START = len(_PREFIX)
@@ -82,16 +84,23 @@ class Gateways:
 
 @define(eq=False)
 class Route(Generic[T]):
-    """One function: a schedule over all its endpoints, and one over those that are no gateways."""
+    """One function: all its endpoints, and those that are no gateways."""
 
     function: str
     name: bytes
     """As it stands in a URL."""
-    every: Schedule[T]
-    local: Schedule[T]
+    every: EndpointSet[T]
+    local: EndpointSet[T]
     """What a request may use that another load balancer forwarded: no gateway, so it cannot travel on. The same
-    schedule as `every` where no endpoint is a gateway."""
+    set as `every` where no endpoint is a gateway."""
     endpoints: dict[Endpoint, T] = field(factory=dict)
+    limits: Limits = NO_LIMITS
+    is_limited: bool = False
+    """By these."""
+    in_flight: int = 0
+    """Requests under way, kept by the caller."""
+    epoch: int = 0
+    """Of the resting endpoints, as of the last look at them."""
 
 
 class Routes(Generic[T]):
@@ -101,6 +110,8 @@ class Routes(Generic[T]):
         gateways: the endpoints that a forwarded request must not use.
         open_endpoint: called when an endpoint enters its first function.
         close_endpoint: called when it has left its last.
+        resting: the endpoints that rest.
+        panic_threshold: which part of a function's weight may rest, 0 to 1.
         random: seeds the phases of the schedules.
     """
 
@@ -109,9 +120,14 @@ class Routes(Generic[T]):
         gateways: Gateways,
         open_endpoint: Callable[[Endpoint], T],
         close_endpoint: Callable[[T], None],
+        resting: RestingEndpoints,
+        *,
+        panic_threshold: float = 0.5,
         random: Random | None = None,
     ) -> None:
         self._gateways = gateways
+        self._resting = resting
+        self._panic_threshold = panic_threshold
         self._open = open_endpoint
         self._close = close_endpoint
         self._random = random or Random()  # noqa: S311 - a phase is no secret; one for all: its state is 2.5 KB
@@ -123,7 +139,19 @@ class Routes(Generic[T]):
 
     def get(self, name: bytes) -> Route[T] | None:
         """Return the route of the function of that name, as `split_target` returns it."""
-        return self._by_name.get(name)
+        route = self._by_name.get(name)
+        if route is not None and route.epoch != self._resting.epoch:
+            self.renew(route)
+        return route
+
+    def renew(self, route: Route[T]) -> None:
+        """Look anew at which endpoints of a function rest, if that has changed; `get` has done so, but time passes."""
+        if route.epoch == self._resting.epoch:
+            return
+        route.epoch = self._resting.epoch
+        route.every.renew()
+        if route.local is not route.every:
+            route.local.renew()
 
     def apply(self, update: WeightUpdate) -> None:
         """Take an update over; picks go on where they were."""
@@ -135,9 +163,11 @@ class Routes(Generic[T]):
                 self._release(route.endpoints)
             return
         if route is None:
-            every: Schedule[T] = Schedule({}, random=self._random)
+            every = self._endpoint_set({})
             route = Route(update.function, name, every, every)
             self._by_name[name] = route
+        route.limits = update.weights.limits
+        route.is_limited = bool(route.limits.max_inflight)
         before = route.endpoints
         route.endpoints = {endpoint: self._acquire(endpoint) for endpoint in update.weights.by_endpoint}
         by_item = {route.endpoints[endpoint]: weight for endpoint, weight in update.weights.by_endpoint.items()}
@@ -146,10 +176,14 @@ class Routes(Generic[T]):
         if len(local) == len(by_item):
             route.local = route.every
         elif route.local is route.every:
-            route.local = Schedule(local, random=self._random)
+            route.local = self._endpoint_set(local)
         else:
             route.local.update(local)
+        route.epoch = self._resting.epoch
         self._release(before)
+
+    def _endpoint_set(self, weights: dict[T, int | float]) -> EndpointSet[T]:
+        return EndpointSet(weights, rests=self._resting, panic_threshold=self._panic_threshold, random=self._random)
 
     def _acquire(self, endpoint: Endpoint) -> T:
         item, users = self._users.get(endpoint) or (self._open(endpoint), 0)

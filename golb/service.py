@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import structlog
@@ -16,7 +17,7 @@ from golb.plugins import HANDLERS, WEIGHT_UPDATERS, load_plugin
 from golb.poller import Poller
 from golb.server import Server
 from golb.updaters import Acknowledgement, Broadcaster, EtcdWeightUpdater, InForce, SavedTable, WeightUpdater
-from golb.upstream import Upstream
+from golb.upstream import Upstream, close_longest_idle, resting_endpoints
 
 if TYPE_CHECKING:
     import socket
@@ -58,13 +59,15 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[None] = trio.TAS
         response_timeout_s=config.response_timeout,
         idle_timeout_s=config.upstream_idle_timeout,
         max_idle=config.upstream_max_idle,
+        resting=resting_endpoints(config),
+        targets=config.target_networks,
     )
     handler = load_plugin(HANDLERS, config.handler_type, Handler)(HandlerContext(config, upstream))
     updater = load_plugin(WEIGHT_UPDATERS, config.weight_updater, WeightUpdater)(config)
     broadcaster = Broadcaster()
     in_force = InForce(lambda: updater.table.revision if isinstance(updater, EtcdWeightUpdater) else 0)
     publish = _publisher(broadcaster, in_force)
-    server = Server(config, handler, poller, deadlines)
+    server = Server(config, handler, poller, deadlines, make_room=partial(close_longest_idle, upstream))
     sockets = server.open_sockets()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from golb.config import PREFIX, Config, unknown_variables
 from golb.errors import ConfigError
+from golb.networks import ANYWHERE, TargetNetworks, TrustedProxies
 from golb.weights import Endpoint
 
 ZONE = {"eb_go_lb_zone": "zone-a"}
 NAMES = [variable.name for variable in fields(Config)]
 SECONDS = "a duration such as 10, 2.5s, 500ms or 1m (a plain number is in seconds)"
+NETWORKS = "networks or addresses separated by white space or commas, such as 10.42.0.0/16 fd00::/8"
 FILE = Path(__file__)
 
 
@@ -46,6 +48,8 @@ def test_without_variables_the_contracts_defaults_hold() -> None:
     assert config.etcd_host == ("http://localhost:2379",)
     assert config.weights_file is None
     assert Endpoint("10.0.3.1", 8080) not in config.gateways
+    assert config.target_networks == ANYWHERE
+    assert config.trusted_proxies.trusts_all
     assert config.drain_timeout == 10
     assert config.connect_timeout == 1
     assert config.response_timeout == 300
@@ -63,6 +67,16 @@ def test_without_variables_the_contracts_defaults_hold() -> None:
     assert config.state_dir is None
     assert config.state_max_age == 0
     assert config.ack is False
+
+
+def test_without_variables_failures_are_dealt_with_and_nothing_is_bounded_but_the_waiting() -> None:
+    config = read()
+    assert config.failover is True
+    assert (config.rest_min, config.rest_max, config.rest_after) == (1, 30, 5)
+    assert (config.retry_budget, config.retry_budget_min, config.panic_threshold) == (20, 3, 50)
+    assert (config.max_inflight, config.endpoint_max_inflight) == (0, 0)
+    assert (config.queue, config.queue_timeout) == (1024, 1)
+    assert (config.hold_on_empty, config.hold_limit) == (0, 1024)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +109,10 @@ def test_without_variables_the_contracts_defaults_hold() -> None:
             "a:1, b:2\thttps://c\n[::1],",
             ("http://a:1", "http://b:2", "https://c:2379", "http://[::1]:2379"),
         ),
+        ("target_networks", "10.42.0.0/16, ::1", TargetNetworks.parse("10.42.0.0/16 ::1")),
+        ("trusted_proxies", "ALL", TrustedProxies.parse("all")),
+        ("trusted_proxies", "None", TrustedProxies.parse("none")),
+        ("trusted_proxies", "10.0.3.0/24\t10.0.4.1", TrustedProxies.parse("10.0.3.0/24 10.0.4.1")),
         ("drain_timeout", "0", 0),
         ("drain_timeout", "2.5s", 2.5),
         ("drain_timeout", "500ms", 0.5),
@@ -102,6 +120,19 @@ def test_without_variables_the_contracts_defaults_hold() -> None:
         ("drain_timeout", ".5h", 1800),
         ("drain_timeout", "7.", 7),
         ("upstream_max_idle", "0", 0),
+        ("failover", "OFF", False),
+        ("rest_min", "250ms", 0.25),
+        ("rest_after", "1", 1),
+        ("retry_budget", "0", 0),
+        ("retry_budget", "12.5%", 12.5),
+        ("retry_budget_min", "0", 0),
+        ("panic_threshold", "100", 100),
+        ("max_inflight", "500", 500),
+        ("endpoint_max_inflight", "8", 8),
+        ("queue", "0", 0),
+        ("queue_timeout", "0", 0),
+        ("hold_on_empty", "30s", 30),
+        ("hold_limit", "0", 0),
         ("tls_cert", "", None),
         ("weights_file", "/no/such/file", Path("/no/such/file")),
     ],
@@ -177,6 +208,11 @@ def test_the_nodes_name_comes_from_the_variable_else_hostname_else_the_host() ->
         ("gateways", "10.0.3.1:x", "entries separated by white space, each [http://]host[:port]"),
         ("gateways", "10.0.3.1:80,10.0.4.1:80", "entries separated by white space, each [http://]host[:port]"),
         ("gateways", "a https://b", "entries separated by white space, each [http://]host[:port]"),
+        ("target_networks", "10.42.0.5/16", NETWORKS),
+        ("target_networks", "pod.example", NETWORKS),
+        ("target_networks", "all", NETWORKS),
+        ("target_networks", ",", NETWORKS),
+        ("trusted_proxies", "all 10.0.0.0/8", f"all, none, or {NETWORKS}"),
         ("drain_timeout", "-1", SECONDS),
         ("drain_timeout", "1d", SECONDS),
         ("drain_timeout", "inf", SECONDS),
@@ -192,6 +228,21 @@ def test_the_nodes_name_comes_from_the_variable_else_hostname_else_the_host() ->
         ("etcd_ca", "/no/such/file", "the path of a PEM file, and there is none"),
         ("upstream_max_idle", "-1", "a number"),
         ("upstream_max_idle", "1.5", "a number"),
+        ("failover", "yes", "off | on"),
+        ("rest_min", "0", f"{SECONDS}, above 0"),
+        ("rest_max", "0", f"{SECONDS}, above 0"),
+        ("rest_after", "0", "a number above 0"),
+        *(
+            ("retry_budget", text, "a percentage from 0 to 100")
+            for text in ("-1", "101", "nan", "inf", "1e1x", "%", "20 %%", "0.2.1", "twenty")
+        ),
+        ("panic_threshold", "100.1", "a percentage from 0 to 100"),
+        ("max_inflight", "-1", "a number; 0 = no limit"),
+        ("endpoint_max_inflight", "many", "a number; 0 = no limit"),
+        ("queue", "-1", "a number"),
+        ("queue_timeout", "-1", SECONDS),
+        ("hold_on_empty", "soon", SECONDS),
+        ("hold_limit", "1e3", "a number"),
         ("tls_cert", "/no/such/file", "the path of a PEM file, and there is none"),
         ("tls_cert", "/", "the path of a PEM file, and there is none"),
         ("tls_cert", "x" * 5000, "the path of a PEM file, and there is none"),
@@ -254,7 +305,10 @@ def test_the_resolved_configuration_can_be_read_again() -> None:
         node_name="n",
         etcd_host="a,https://[::1]:1",
         gateways="10.0.3.1:8080 10.0.4.1",
+        target_networks="10.42.0.0/16,fd00::/8",
+        trusted_proxies="10.0.3.1",
         drain_timeout="1.5m",
+        retry_budget="33.3%",
         connect_timeout="1234.5678ms",
         keep_alive_timeout="12345678",
         tls_cert=str(FILE),
@@ -264,6 +318,9 @@ def test_the_resolved_configuration_can_be_read_again() -> None:
     assert [line.partition("=")[0] for line in lines] == [PREFIX + name for name in NAMES]
     assert "eb_go_lb_etcd_host=http://a:2379 https://[::1]:1" in lines
     assert "eb_go_lb_drain_timeout=90" in lines
+    assert "eb_go_lb_retry_budget=33.3" in lines
+    assert "eb_go_lb_target_networks=10.42.0.0/16 fd00::/8" in lines
+    assert "eb_go_lb_trusted_proxies=10.0.3.1/32" in lines
     again = {name: text for name, _, text in (line.partition("=") for line in lines)}
     assert Config.from_environ(again) == config
 

@@ -47,6 +47,27 @@ def test_a_hop_by_hop_header_ends_here(name: bytes) -> None:
     assert head((name, b"x"), (b"a", b"1")) == [b"A: 1"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"content_length",
+        b"transfer.encoding",
+        b"x_forwarded_for",
+        b"x-forwarded~for",
+        b"x_final-host",
+        b"x_forwarded_host_eb_b",
+        b"x-forwarded-host!",
+        b"proxy_authorization",
+        b"http2_settings",
+    ],
+)
+def test_what_an_endpoint_could_take_for_a_field_of_golbs_ends_here(name: bytes) -> None:
+    headers = read((name, b"1"), (b"x_a", b"1"), (b"x.forwarded", b"1"))
+    assert headers.lines == [b"\r\nX_a: ", b"1", b"\r\nX.forwarded: ", b"1"]
+    assert not headers.forwarded
+    assert headers.is_plain
+
+
 def test_what_connection_names_ends_here_too() -> None:
     assert head(
         (b"x-private", b"1"),
@@ -101,6 +122,22 @@ def test_an_upgrade_goes_on_if_it_is_asked_for() -> None:
     assert read((b"upgrade", b"websocket"), (b"connection", b"close")).upgrade == b""
 
 
+@pytest.mark.parametrize(
+    ("values", "asked"),
+    [
+        ([b"h2c"], b""),
+        ([b"H2C", b" , h2C"], b""),
+        ([b"h2c,websocket"], b"websocket"),
+        ([b"WebSocket", b"h2c", b"h2, IRC/6.9"], b"WebSocket, h2, IRC/6.9"),
+    ],
+)
+def test_no_endpoint_is_asked_for_h2c(values: list[bytes], asked: bytes) -> None:
+    wish = [*((b"upgrade", value) for value in values), (b"http2-settings", b"AAMAAABk")]
+    for options in (b"Upgrade, HTTP2-Settings", b"Upgrade"):
+        assert read(*wish, (b"connection", options)).upgrade == asked
+        assert head(*wish, (b"connection", options)) == []
+
+
 def test_the_upgrade_and_the_trailers_share_the_line_of_connection() -> None:
     wish = ((b"te", b"trailers"), (b"upgrade", b"a"), (b"upgrade", b"b"), (b"connection", b"upgrade, te"))
     assert head(*wish, upgrade=True) == [b"TE: trailers", b"Upgrade: a, b", b"Connection: TE, Upgrade"]
@@ -116,6 +153,12 @@ def test_100_continue_is_passed_on_by_the_one_who_waits_for_it() -> None:
 def test_another_expectation_goes_on_for_the_endpoint_to_answer() -> None:
     assert not read((b"expect", b"fish")).expects_continue
     assert head((b"expect", b"fish")) == [b"Expect: fish"]
+
+
+@pytest.mark.parametrize("value", [b"fish, 100-continue", b"100-Continue;a=b"])
+def test_no_expectation_goes_on_in_which_an_endpoint_could_find_100_continue(value: bytes) -> None:
+    assert read((b"expect", value)).expects_continue
+    assert head((b"expect", value)) == []
 
 
 @pytest.mark.parametrize(
@@ -180,6 +223,44 @@ def test_a_value_with_a_line_break_is_refused(name: bytes) -> None:
     headers = read((name, b"1\r\nX-Smuggled: 1"))
     with pytest.raises(ValueError, match="line break"):
         headers.head([FIRST], FIRST.count(b"\n") + 1, upgrade=False, expects_continue=False)
+
+
+DOUBTFUL = (
+    (b"x-forwarded-for", b"eb-b, 10.0.0.8"),
+    (b"x-forwarded-for", b"eb-c"),
+    (b"x-forwarded-host-eb-b", b"1.0"),
+    (b"accept", b"text/html"),
+    (b"x-forwarded-hosts", b"not a mark"),
+    (b"expect", b"fish"),
+    (b"x-forwarded-host-", b""),
+    (b"x-final-host", b"10.9.9.9:1"),
+)
+
+
+def test_what_a_peer_that_is_not_trusted_says_of_the_way_is_not_believed_and_reaches_no_endpoint() -> None:
+    assert read(*DOUBTFUL).forwarded
+    headers = read(*DOUBTFUL)
+    headers.distrust()
+    assert not headers.forwarded
+    assert headers.chain(b"eb-a", ("10.0.0.9", 1)) == b"eb-a, 10.0.0.9"
+    written = headers.head([FIRST], FIRST.count(b"\n") + 1, upgrade=False, expects_continue=False)
+    assert written == FIRST + b"\r\nAccept: text/html\r\nX-Forwarded-Hosts: not a mark\r\nExpect: fish\r\n\r\n"
+
+
+def test_a_gateway_gets_doubtful_marks_too_by_which_it_finds_its_own() -> None:
+    headers = read(*DOUBTFUL)
+    headers.distrust()
+    lines = FIRST.count(b"\n") + 1
+    written = headers.head([FIRST], lines, upgrade=False, expects_continue=False, to_gateway=True)
+    assert written.endswith(b"\r\nX-Forwarded-Host-Eb-B: 1.0\r\nX-Forwarded-Host-: \r\n\r\n")
+    again = headers.head([FIRST], lines, upgrade=False, expects_continue=False)
+    assert b"X-Forwarded-Host-" not in again  # another try, at an endpoint
+
+
+def test_this_nodes_own_mark_is_believed_from_everyone() -> None:
+    headers = read((OWN_MARK, b"1.0"))
+    headers.distrust()
+    assert headers.has_own_mark
 
 
 NAMES = st.sampled_from(

@@ -18,6 +18,7 @@ from golb.headers import (
     join_lines,
     mark_name,
     names_a_node,
+    proper_trailers,
     trailer_section,
     with_lead,
     without_hop_by_hop,
@@ -143,7 +144,16 @@ def test_trailers_cannot_smuggle_what_the_head_has_decided() -> None:
     kept = [(b"x-sum", b"1"), (b"Server-Timing", b"2"), (b"x-sum", b"3")]
     smuggled = [b"Content-Length", b"Host", b"Transfer-Encoding", b"Connection", b"Trailer", b"X-Final-Host"]
     smuggled += [b"X-Forwarded-For", b"X-Forwarded-Host-Eb-A", b"TE", b"Upgrade"]
-    assert without_hop_by_hop([*kept[:1], *((name, b"x") for name in smuggled), *kept[1:]]) == kept
+    smuggled += [b"Authorization", b"set-cookie", b"Content-Type", b"Cache-Control", b"Expect", b"If-None-Match"]
+    smuggled += [b"X_Forwarded_For", b"content.length", b"x-forwarded_host_eb_a", b"Set_Cookie", b"IF_MATCH"]
+    for _ in range(2):  # what is remembered of a name, too
+        assert proper_trailers([*kept[:1], *((name, b"x") for name in smuggled), *kept[1:]]) == kept
+
+
+def test_interim_headers_keep_what_is_for_the_client() -> None:
+    kept = [(b"link", b"</a>; rel=preload"), (b"Content-Type", b"text/html")]
+    one_hop = [b"Connection", b"Upgrade", b"Content-Length", b"X-Final-Host", b"X-Forwarded-Host-Eb-A"]
+    assert without_hop_by_hop([*kept[:1], *((name, b"x") for name in one_hop), *kept[1:]]) == kept
 
 
 LEAD = [(b"x-final-host", b"10.0.3.1:8081"), (b"x-forwarded-for", b"eb-a"), (b"x-forwarded-host-eb-a", b"1.0000000")]

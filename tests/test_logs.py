@@ -27,8 +27,10 @@ log = structlog.get_logger()
 log.debug("whisper")
 log.info("weights changed", function="größe", changes={"a": 1}, odd=object)
 log.warning("two\\nlines", key=b"\\xff", surrogate="\\udcff")
-try:
+def fail(password):
     1 / 0
+try:
+    fail("open" + " sesame")
 except ZeroDivisionError:
     log.exception("failed")
     logging.getLogger("other").exception("failed %s", "too")
@@ -52,6 +54,13 @@ def speak(tmp_path: Path, mode: str, level: str) -> tuple[str, str]:
 
 def line_of(text: str) -> int:
     return next(number for number, line in enumerate(SPEAKER.splitlines(), 1) if text in line)
+
+
+@pytest.mark.parametrize("mode", ["dev", "prod"])
+def test_a_traceback_shows_no_values(tmp_path: Path, mode: str) -> None:
+    out, err = speak(tmp_path, mode, "info")
+    assert (out + err).count("ZeroDivisionError: division by zero") == 2
+    assert "open sesame" not in out + err
 
 
 def test_in_mode_prod_every_line_is_json_on_stdout(tmp_path: Path) -> None:
@@ -125,6 +134,7 @@ def test_all_that_a_whole_golb_logs_has_that_form(tmp_path: Path) -> None:
         ("debug", "weights changed"),
         ("info", "weights read"),
         ("info", "serving"),
+        ("warning", "endpoint rests"),
         ("warning", "call failed"),
         ("debug", "called"),
         ("info", "stopping"),

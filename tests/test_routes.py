@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golb.errors import NoEndpoint, WeightsError
+from golb.health import Health, RestingEndpoints, RestPolicy
+from golb.limits import Limits
 from golb.routes import Gateways, Routes, split_target
 from golb.weights import Endpoint, Weights, WeightUpdate
 
@@ -109,25 +111,34 @@ def test_what_names_no_gateway_is_refused(text: str) -> None:
         Gateways.parse(text)
 
 
+class Opened(str):
+    """What stands for the connections to an endpoint: a name for each opening, so that a second one would show."""
+
+    __slots__ = ("health",)
+    health: Health
+
+
 class Connections:
-    """What stands for the connections to endpoints: a name for each opening, so that a second one would show."""
+    """Opens and closes them."""
 
     def __init__(self) -> None:
         self.opened: list[str] = []
         self.open: set[str] = set()
 
-    def begin(self, endpoint: Endpoint) -> str:
+    def begin(self, endpoint: Endpoint) -> Opened:
         self.opened.append(str(endpoint))
-        item = f"{endpoint} opened {self.opened.count(str(endpoint))}"
+        item = Opened(f"{endpoint} opened {self.opened.count(str(endpoint))}")
+        item.health = Health(str(endpoint))
         self.open.add(item)
         return item
 
-    def end(self, item: str) -> None:
+    def end(self, item: Opened) -> None:
         self.open.remove(item)  # a second closing would fail
 
 
-def routes_with(connections: Connections, gateways: str = "10.0.3.1") -> Routes[str]:
-    return Routes(Gateways.parse(gateways), connections.begin, connections.end, Random(0))
+def routes_with(connections: Connections, gateways: str = "10.0.3.1") -> Routes[Opened]:
+    resting = RestingEndpoints(RestPolicy())
+    return Routes(Gateways.parse(gateways), connections.begin, connections.end, resting, random=Random(0))
 
 
 def put(function: str, weights: dict[Endpoint, int | float]) -> WeightUpdate:
@@ -161,8 +172,12 @@ def test_a_forwarded_call_goes_to_no_gateway() -> None:
     routes.apply(put("f", {POD_1: 1, POD_2: 1, GATEWAY: 2}))
     route = routes.get(b"f")
     assert route is not None
-    assert Counter(route.every.next()[:9] for _ in range(100)) == {"10.42.0.5": 25, "10.42.0.6": 25, "10.0.3.1:": 50}
-    assert Counter(route.local.next()[:9] for _ in range(100)) == {"10.42.0.5": 50, "10.42.0.6": 50}
+    assert Counter(route.every.in_service.next()[:9] for _ in range(100)) == {
+        "10.42.0.5": 25,
+        "10.42.0.6": 25,
+        "10.0.3.1:": 50,
+    }
+    assert Counter(route.local.in_service.next()[:9] for _ in range(100)) == {"10.42.0.5": 50, "10.42.0.6": 50}
 
 
 def test_a_function_with_gateways_only_has_nothing_for_a_forwarded_call() -> None:
@@ -170,9 +185,9 @@ def test_a_function_with_gateways_only_has_nothing_for_a_forwarded_call() -> Non
     routes.apply(put("f", {GATEWAY: 1, POD_1: 0}))
     route = routes.get(b"f")
     assert route is not None
-    assert route.every.next().startswith("10.0.3.1:8080")
+    assert route.every.in_service.next().startswith("10.0.3.1:8080")
     with pytest.raises(NoEndpoint):
-        route.local.next()
+        route.local.in_service.next()
 
 
 def test_a_function_with_an_empty_list_is_known_but_has_no_endpoint() -> None:
@@ -181,7 +196,7 @@ def test_a_function_with_an_empty_list_is_known_but_has_no_endpoint() -> None:
     route = routes.get(b"f")
     assert route is not None
     with pytest.raises(NoEndpoint):
-        route.every.next()
+        route.every.in_service.next()
 
 
 def test_an_endpoint_is_opened_once_and_closed_when_its_last_function_has_left_it() -> None:
@@ -223,8 +238,60 @@ def test_an_update_keeps_the_cycle_of_its_function_and_touches_no_other() -> Non
             route, other = routes.get(name), twin.get(name)
             assert route is not None
             assert other is not None
-            assert route.every.next() == other.every.next()
-            assert route.local.next() == other.local.next()
+            assert route.every.in_service.next() == other.every.in_service.next()
+            assert route.local.in_service.next() == other.local.in_service.next()
+
+
+def test_an_endpoint_that_rests_is_left_out_by_all_its_functions_until_it_serves_again() -> None:
+    connections = Connections()
+    resting = RestingEndpoints(RestPolicy())
+    routes = Routes(Gateways(), connections.begin, connections.end, resting, random=Random(0))
+    for function in "fg":
+        routes.apply(put(function, {POD_1: 1, POD_2: 1, GATEWAY: 1}))
+    first, second = routes.get(b"f"), routes.get(b"g")
+    assert first is not None
+    assert second is not None
+    item = first.endpoints[POD_1]
+    resting.fail(item.health, 0.0, "refused", unsent=True, quick=True, trial=False)
+    assert routes.get(b"f") is first
+    assert first.every.resting == [item]
+    assert second.every.resting == []
+    routes.renew(second)
+    assert second.every.resting == [item]
+    resting.succeed(item.health, trial=True)
+    assert routes.get(b"f") is first
+    assert first.every.resting == []
+
+
+def test_an_endpoint_that_its_last_function_leaves_rests_no_more_for_anyone() -> None:
+    connections = Connections()
+    resting = RestingEndpoints(RestPolicy())
+
+    def close(item: Opened) -> None:
+        connections.end(item)
+        resting.forget(item.health)
+
+    routes = Routes(Gateways(), connections.begin, close, resting, random=Random(0))
+    routes.apply(put("f", {POD_1: 1, POD_2: 1}))
+    route = routes.get(b"f")
+    assert route is not None
+    resting.fail(route.endpoints[POD_1].health, 0.0, "refused", unsent=True, quick=True, trial=False)
+    routes.apply(put("f", {POD_2: 1}))
+    routes.apply(put("f", {POD_1: 1, POD_2: 1}))
+    assert len(resting) == 0
+    assert route.every.resting == []
+
+
+def test_a_functions_limits_are_those_of_its_last_update() -> None:
+    routes = routes_with(Connections())
+    routes.apply(WeightUpdate("f", Weights({POD_1: 1}, Limits(max_inflight=5)), 1))
+    route = routes.get(b"f")
+    assert route is not None
+    assert (route.limits, route.is_limited) == (Limits(max_inflight=5), True)
+    routes.apply(WeightUpdate("f", Weights({POD_1: 1}, Limits(max_inflight=0, queue=1)), 2))
+    assert route.is_limited is False
+    routes.apply(put("f", {POD_1: 1}))
+    assert route.limits == Limits()
 
 
 UPDATES = st.lists(

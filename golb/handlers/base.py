@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from golb.asgi import Receive, Scope, Send
     from golb.config import Config
     from golb.forwarding import Call
+    from golb.health import Health, RestingEndpoints
     from golb.weights import Endpoint, WeightUpdate
 
 
@@ -21,9 +22,21 @@ class Pool(Protocol):
     def endpoint(self) -> Endpoint:
         """Where they lead."""
 
+    @property
+    def health(self) -> Health:
+        """Whether the endpoint rests because it failed, and until when."""
+
 
 class Upstream(Protocol):
     """The way to endpoints; see `golb.upstream.Upstream`."""
+
+    @property
+    def resting(self) -> RestingEndpoints:
+        """Those that rest; `forward` keeps them."""
+
+    @property
+    def now_s(self) -> float:
+        """The time by which they rest, in seconds."""
 
     def open(self, endpoint: Endpoint) -> Pool:
         """Begin to use an endpoint."""
@@ -35,6 +48,7 @@ class Upstream(Protocol):
         """Send a request to an endpoint, and the answer to the client.
 
         Raises:
+            NoConnection: the endpoint cannot be reached, and got nothing.
             UpstreamError: no answer could be had, and nothing was sent to the client.
             AnswerBroken: the answer broke off; the client must see that.
             ClientGone: nobody is there to answer.

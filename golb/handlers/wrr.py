@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http import HTTPStatus
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from attrs import define
 
-from golb.errors import AnswerBroken, ClientGone, NoEndpoint, UpstreamError
+from golb.errors import AnswerBroken, ClientGone, NoConnection, NoEndpoint, NoFunction, Overloaded, UpstreamError
 from golb.forwarding import Call, RequestHeaders
 from golb.handlers.base import Handler
+from golb.handlers.failover import RetryBudget, is_replayable, may_be_sent_again
+from golb.handlers.places import Caller, Destination, Places
 from golb.headers import X_FINAL_HOST, X_FORWARDED_FOR, canonical, frame_chunk, mark_name
-from golb.routes import Routes, split_target
+from golb.routes import split_target
 
 if TYPE_CHECKING:
     from golb.asgi import Event, Receive, Scope, Send
     from golb.errors import GolbError
-    from golb.handlers.base import HandlerContext, Pool
+    from golb.handlers.base import HandlerContext
     from golb.headers import Headers
     from golb.routes import Route
     from golb.weights import Endpoint, WeightUpdate
@@ -28,18 +30,12 @@ LOG = structlog.get_logger()
 _NO_EXTENSIONS: dict[str, Any] = {}
 # Request line, Host, X-Final-Host, X-Forwarded-For, and this node's mark.
 _OWN_LINES = 5
-
-
-@define(eq=False)
-class _Destination:
-    """One endpoint, with what is the same for every request to it."""
-
-    pool: Pool
-    is_gateway: bool
-    lines: bytes
-    """From behind the request target to the value of X-Forwarded-For."""
-    final_host: tuple[bytes, bytes]
-    """The header of the response that names it."""
+# A request that has been sent, or has lost time, is sent again so often at most: it may be what the endpoints fail by.
+_MORE_TRIES = 2
+# One that endpoints have refused at once goes on for longer, but not through a thousand of them.
+_MORE_QUICK_TRIES = 10
+# Whether their marks count is worked out once, some microseconds each.
+_KNOWN_PEERS = 4096
 
 
 class WeightedRoundRobinHandler(Handler):
@@ -53,14 +49,24 @@ class WeightedRoundRobinHandler(Handler):
         self._zone = config.zone
         self._has_weights = False
         self._logs_requests = config.log_level == "debug"
-        self._routes = Routes(config.gateways, self._open, self._close)
+        self._places = Places(config, context.upstream, self._open, self._close)
+        self._routes = self._places.routes
+        self._fails_over = config.failover
+        self.retries = RetryBudget(
+            config.retry_budget / 100,
+            config.retry_budget_min,
+            waiting=config.queue,
+            timeout_s=config.queue_timeout,
+        )
         self._node = config.node_name.encode("ascii")
         self._mark = mark_name(config.node_name)
         self._mark_line_start = b"\r\n" + canonical(self._mark) + b": "
         self._node_header = (X_FORWARDED_FOR, self._node)
+        trusted = config.trusted_proxies
+        self._trusts = None if trusted.trusts_all else lru_cache(_KNOWN_PEERS)(trusted.trusts)
 
     def handle_weight_update(self, update: WeightUpdate) -> None:
-        self._routes.apply(update)
+        self._places.apply(update)
 
     def handle_weights_loaded(self) -> None:
         self._has_weights = True
@@ -78,28 +84,24 @@ class WeightedRoundRobinHandler(Handler):
         name, rest = split
         # In front of the answer's own headers. The first stays empty until an endpoint is chosen.
         lead = [(X_FINAL_HOST, b""), self._node_header, (self._mark, _now())]
+        places = self._places
         route = self._routes.get(name)
-        if route is None:
-            if self._has_weights:
-                cause = f"zone {self._zone} has no function {_shown(name)}"
-                await _answer(scope, send, HTTPStatus.NOT_FOUND, cause, lead)
-            else:
-                cause = f"the weights of zone {self._zone} have not been loaded yet"
-                await _answer(scope, send, HTTPStatus.SERVICE_UNAVAILABLE, cause, lead)
+        if route is None and not places.is_limited:
+            await self._answer_nowhere(scope, send, NoFunction(), name, lead)
             return
         headers = RequestHeaders(scope["headers"], self._mark)
         is_plain = headers.is_plain
-        if not is_plain and headers.has_own_mark:
-            cause = f"function {route.function}: this call has passed {self._node.decode()} before, it is in a loop"
-            await _answer(scope, send, HTTPStatus.LOOP_DETECTED, cause, lead)
-            return
-        try:
-            destination = (route.every if is_plain or not headers.forwarded else route.local).next()
-        except NoEndpoint:
-            cause = self._no_endpoint(route, forwarded=headers.forwarded)
-            await _answer(scope, send, HTTPStatus.SERVICE_UNAVAILABLE, cause, lead)
-            return
-        lead[0] = destination.final_host
+        if not is_plain:
+            if headers.has_own_mark:
+                cause = f"function {_shown(name)}: this call has passed {self._node.decode()} before, it is in a loop"
+                await _answer(scope, send, HTTPStatus.LOOP_DETECTED, cause, lead)
+                return
+            if self._trusts is not None:
+                client = scope["client"]
+                if client is None or not self._trusts(client[0]):
+                    headers.distrust()
+        forwarded = not is_plain and headers.forwarded
+        method: str = scope["method"]
         extensions = scope.get("extensions") or _NO_EXTENSIONS
         body, more_body, expects_continue, upgrade = b"", False, False, False
         bytes_left: int | None = 0
@@ -107,57 +109,138 @@ class WeightedRoundRobinHandler(Handler):
             body, more_body, bytes_left = await _arrived_body(scope, receive, headers)
             expects_continue = headers.expects_continue and more_body and not body
             upgrade = bool(headers.upgrade) and "golb.tunnel" in extensions
-        method: str = scope["method"]
-        head = headers.head(
-            [
-                method.encode(),
-                b" ",
-                target if destination.is_gateway else rest,
-                destination.lines,
-                headers.chain(self._node, scope["client"]),
-                self._mark_line_start,
-                lead[2][1],
-            ],
-            _OWN_LINES,
-            upgrade=upgrade,
-            expects_continue=expects_continue,
-        )
-        call = Call(method, head, body, more_body, bytes_left, expects_continue, lead, receive, send, extensions)
-        if more_body:
-            call.receive_into = scope.get("golb.receive_into")
         try:
-            await self._upstream.forward(destination.pool, call)
-        except UpstreamError as exc:
-            self._log_failure("call failed", route, destination, exc)
-            cause = f"function {route.function} in zone {self._zone}: endpoint {destination.pool.endpoint}: {exc}"
-            await _answer(scope, send, exc.status, cause, lead)
-        except AnswerBroken as exc:
-            self._log_failure("answer broke off", route, destination, exc)
-            raise
+            endpoints = None if route is None else route.local if forwarded else route.every
+            # What nearly every request meets: no bound to keep, and nobody rests.
+            if route is None or endpoints is None or places.is_limited or route.is_limited or endpoints.resting:
+                caller = Caller(name, forwarded, is_replayable(method, more_body=more_body))
+                route, destination = await places.enter(caller, None if more_body else receive)
+                lead[2] = (self._mark, _now())
+            else:
+                destination = endpoints.in_service.next()
+                places.begin(route, destination)
+        except (NoFunction, NoEndpoint, Overloaded) as exc:
+            await self._answer_nowhere(scope, send, exc, name, lead)
+            return
+        tried: list[Destination] = []
+        try:
+            while True:
+                lead[0] = destination.final_host
+                head = headers.head(
+                    [
+                        method.encode(),
+                        b" ",
+                        target if destination.is_gateway else rest,
+                        destination.lines,
+                        headers.chain(self._node, scope["client"]),
+                        self._mark_line_start,
+                        lead[2][1],
+                    ],
+                    _OWN_LINES,
+                    upgrade=upgrade,
+                    expects_continue=expects_continue,
+                    to_gateway=destination.is_gateway,
+                )
+                call = Call(
+                    method, head, body, more_body, bytes_left, expects_continue, lead, receive, send, extensions
+                )
+                if more_body:
+                    call.receive_into = scope.get("golb.receive_into")
+                try:
+                    await self._upstream.forward(destination.pool, call)
+                    break
+                except UpstreamError as exc:
+                    replayable = is_replayable(method, more_body=more_body)
+                    other = await self._another(
+                        route, destination, tried, exc, forwarded=forwarded, replayable=replayable
+                    )
+                    self._log_failure("call failed", route, destination, exc, other)
+                    if other is None:
+                        endpoint = destination.pool.endpoint
+                        cause = f"function {route.function} in zone {self._zone}: endpoint {endpoint}: {exc}"
+                        await _answer(scope, send, exc.status, cause, lead)
+                        break
+                    destination = other
+                    lead[2] = (self._mark, _now())
+                except AnswerBroken as exc:
+                    self._log_failure("answer broke off", route, destination, exc)
+                    raise
+        finally:
+            places.leave(route, destination)
+            if tried:
+                self.retries.give_back()
         if self._logs_requests:
             LOG.debug("called", function=route.function, endpoint=str(destination.pool.endpoint), method=method)
 
-    def _log_failure(self, event: str, route: Route[_Destination], destination: _Destination, exc: GolbError) -> None:
-        LOG.warning(event, function=route.function, endpoint=str(destination.pool.endpoint), cause=str(exc))
+    async def _another(
+        self,
+        route: Route[Destination],
+        failed: Destination,
+        tried: list[Destination],
+        exc: UpstreamError,
+        *,
+        forwarded: bool,
+        replayable: bool,
+    ) -> Destination | None:
+        """Return the endpoint to ask instead of one that has failed; None if the request may not be sent again."""
+        if not (self._fails_over and may_be_sent_again(exc, replayable=replayable)):
+            return None
+        if len(tried) >= (_MORE_QUICK_TRIES if isinstance(exc, NoConnection) and exc.quick else _MORE_TRIES):
+            return None
+        if not tried and not await self.retries.take(lambda: self._places.in_flight):
+            return None
+        tried.append(failed)
+        return self._places.move(route, failed, tried, local=forwarded)
 
-    def _no_endpoint(self, route: Route[_Destination], *, forwarded: bool) -> str:
-        if forwarded and route.every:
+    async def _answer_nowhere(
+        self, scope: Scope, send: Send, exc: NoFunction | NoEndpoint | Overloaded, name: bytes, lead: Headers
+    ) -> None:
+        """Answer a request that goes to no endpoint."""
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        if isinstance(exc, Overloaded):
+            cause = f"function {_shown(name)} in zone {self._zone}: {exc}"
+        elif isinstance(exc, NoEndpoint):
+            cause = self._no_endpoint(name)
+        elif self._has_weights:
+            status = HTTPStatus.NOT_FOUND
+            cause = f"zone {self._zone} has no function {_shown(name)}"
+        else:
+            cause = f"the weights of zone {self._zone} have not been loaded yet"
+        await _answer(scope, send, status, cause, lead)
+
+    def _log_failure(
+        self,
+        event: str,
+        route: Route[Destination],
+        destination: Destination,
+        exc: GolbError,
+        other: Destination | None = None,
+    ) -> None:
+        endpoint = str(destination.pool.endpoint)
+        again = {} if other is None else {"sent_to": str(other.pool.endpoint)}
+        LOG.warning(event, function=route.function, endpoint=endpoint, cause=str(exc), **again)
+
+    def _no_endpoint(self, name: bytes) -> str:
+        route = self._routes.get(name)
+        if route is not None and route.every:  # so it was `local` that had none
             return (
-                f"function {route.function} has no endpoint of its own in zone {self._zone}, "
+                f"function {_shown(name)} has no endpoint of its own in zone {self._zone}, "
                 "and a call that another load balancer forwarded goes to no gateway"
             )
-        return f"function {route.function} has no endpoint with a positive weight in zone {self._zone}"
+        return f"function {_shown(name)} has no endpoint with a positive weight in zone {self._zone}"
 
-    def _open(self, endpoint: Endpoint) -> _Destination:
+    def _open(self, endpoint: Endpoint) -> Destination:
         authority = endpoint.authority.encode("ascii")
-        return _Destination(
-            pool=self._upstream.open(endpoint),
+        pool = self._upstream.open(endpoint)
+        return Destination(
+            pool=pool,
+            health=pool.health,
             is_gateway=endpoint in self._gateways,
             lines=b" HTTP/1.1\r\nHost: %b\r\nX-Final-Host: %b\r\nX-Forwarded-For: " % (authority, authority),
             final_host=(X_FINAL_HOST, authority),
         )
 
-    def _close(self, destination: _Destination) -> None:
+    def _close(self, destination: Destination) -> None:
         self._upstream.close(destination.pool)
 
 

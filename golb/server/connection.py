@@ -56,11 +56,13 @@ class Timeouts:
     """The waits of all connections of a server, one queue for each kind; all in seconds, 0 = for ever."""
 
     def __init__(self, deadlines: Deadlines, *, head_s: float, idle_s: float, stall_s: float) -> None:
+        self.clock = deadlines
+        """Tells the time at which a wait begins."""
         self.head: TimeoutQueue[Connection] = deadlines.queue(head_s, Connection.time_head_out)
         """From the first byte of a head, or the begin of the connection, to the head's end."""
         self.idle: TimeoutQueue[Connection] = deadlines.queue(idle_s, Connection.stop_waiting)
         """Between requests."""
-        self.reading: TimeoutQueue[Connection] = deadlines.queue(stall_s, Connection.abort)
+        self.reading: TimeoutQueue[Connection] = deadlines.queue(stall_s, Connection.time_body_out)
         """For the next piece of a body."""
         self.writing: TimeoutQueue[ResponseWriter] = deadlines.queue(stall_s, lambda writer: writer.on_stall())
         """For the client to read on."""
@@ -84,7 +86,8 @@ class Connection:
         stream: owned by the connection; closed when `run` returns.
         stop_reading: makes reads of the stream see its end behind what has arrived.
         abort: closes the stream at once; its argument tells whether the client shall see a failure, not an end.
-        is_draining: whether a response that begins now shall be the connection's last.
+        is_draining: whether the connection shall end behind a response, without a wait for another request.
+        is_last: whether a response that begins now shall be the connection's last, and say so; `is_draining` if not given.
     """
 
     __slots__ = (
@@ -101,6 +104,7 @@ class Connection:
         "_stop_reading",
         "_stream",
         "_timeouts",
+        "_waiting_since_s",
         "_writer",
     )
 
@@ -114,6 +118,7 @@ class Connection:
         stop_reading: Callable[[], None],
         abort: Callable[[bool], None],
         is_draining: Callable[[], bool],
+        is_last: Callable[[], bool] | None = None,
     ) -> None:
         self._application = application
         self._stream = stream
@@ -124,12 +129,13 @@ class Connection:
         self._is_draining = is_draining
         self._extensions = _EXTENSIONS_OF_SOCKET if isinstance(stream, SocketStream) else _EXTENSIONS
         self._reader = RequestReader()
-        self._writer = ResponseWriter(stream, timeouts.writing, is_draining, self.abort)
+        self._writer = ResponseWriter(stream, timeouts.writing, is_last or is_draining, self.abort)
         self._request = Request()
         self._writer.begin(self._request)
         self._body_taken = False
         self._head_timed_out = False
         self._read_ahead_bytes = 0
+        self._waiting_since_s = 0.0
 
     async def run(self) -> None:
         """Serve until the connection ends. Raises nothing; cancelled, it closes at once."""
@@ -154,6 +160,10 @@ class Connection:
 
     # Called by timeouts and by the server, from other tasks.
 
+    def has_been_idle(self, seconds: float) -> bool:
+        """Tell whether a connection that is idle has been so for at least so long."""
+        return self._timeouts.clock.now_s - self._waiting_since_s >= seconds
+
     def abort(self) -> None:
         """Close at once. A response that is under way ends visibly."""
         self._abort(self._writer.ends_by_close)
@@ -168,6 +178,14 @@ class Connection:
         self._head_timed_out = True
         self._stop_reading()
 
+    def time_body_out(self) -> None:
+        """Answer 408 where a body has stalled and no response has begun; otherwise close at once."""
+        if self._writer.started:
+            self.abort()
+        else:
+            self._request.refusal = Refusal(408, "the request's body did not arrive in time")
+            self._stop_reading()
+
     # The steps of a request.
 
     async def _read_head(self, timer: TimeoutQueue[Connection]) -> bool:
@@ -177,6 +195,7 @@ class Connection:
             if reader.in_head:  # it came behind the request before
                 timer = self._timeouts.head
             timer.start(self)
+            self._waiting_since_s = self._timeouts.clock.now_s
             try:
                 while not reader.requests:
                     data = await self._stream.receive_some(RECEIVE_BYTES)
@@ -211,7 +230,7 @@ class Connection:
             await self._application(self._scope(), self.receive, writer.send)
         except ClientGone:
             if self._request.refusal is None:
-                return False  # otherwise it is there, and its body is malformed
+                return False  # otherwise it is there, and its body is malformed or late
         except GolbError as exc:  # broken off on purpose, by a handler that has logged it
             LOG.debug("response broken off", cause=str(exc))
         except Exception:  # the boundary of one request: whatever its application does stays in here

@@ -12,6 +12,7 @@ streams, an HTTPStream calls the application. Left alone, they
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ class Http2Server:
     Args:
         application: called for each request.
         config: hypercorn's.
-        stall_s: how long a client may leave a write waiting, in seconds.
+        stall_s: how long a client may leave a write waiting, or a body that it sends, in seconds.
     """
 
     def __init__(self, application: Application, config: Config, *, stall_s: float) -> None:
@@ -276,8 +277,17 @@ class _Protocol(H2Protocol):
         stream: HTTPStream = send.__self__  # type: ignore[attr-defined] # it is one of its methods
         stream_id = stream.stream_id
 
+        more_body, has_stalled = True, False
+
         async def receive_and_acknowledge() -> dict[str, Any]:
-            event = await receive()
+            nonlocal more_body, has_stalled
+            event: dict[str, Any] | None = None
+            with trio.move_on_after(self._stall_s if more_body else math.inf):
+                event = dict(await receive())
+            if event is None:
+                has_stalled = True
+                return {"type": "http.disconnect"}
+            more_body = event.get("more_body", False)
             if taken := len(event.get("body", b"")):
                 if stream_id in self._untaken:
                     self._untaken[stream_id] -= taken
@@ -302,10 +312,12 @@ class _Protocol(H2Protocol):
         except Exception:  # the boundary of one request: whatever its application does stays in here
             LOG.exception("request failed", method=scope["method"], target=scope["raw_path"][:200].decode("latin-1"))
         if stream.state is ASGIHTTPState.REQUEST and not stream.closed:
-            text = b"golb: the request could not be answered\n"
+            status, text = 500, b"golb: the request could not be answered\n"
+            if has_stalled:
+                status, text = 408, b"golb: the request's body did not arrive in time\n"
             headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))]
             with suppress(ClientGone):
-                await send_in_time({"type": "http.response.start", "status": 500, "headers": headers})
+                await send_in_time({"type": "http.response.start", "status": status, "headers": headers})
                 await send_in_time({"type": "http.response.body", "body": text})
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httptools
 from attrs import frozen
 
-from golb.headers import TOKEN, NameCache
+from golb.headers import TOKEN, NameCache, protocols
 
 if TYPE_CHECKING:
     from golb.headers import Headers
@@ -36,6 +36,23 @@ _SLASH, _HASH = b"/#"
 # llhttp keeps a connection for either.
 _CONNECTION = frozenset({b"connection", b"proxy-connection"})
 _CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", *_CONNECTION})
+# What llhttp knows besides the methods of functions: a proxy's own, and in RTSP, which it takes for HTTP, those of RTSP.
+_NOT_SERVED = frozenset(
+    {
+        b"CONNECT",
+        b"ANNOUNCE",
+        b"DESCRIBE",
+        b"FLUSH",
+        b"GET_PARAMETER",
+        b"PAUSE",
+        b"PLAY",
+        b"RECORD",
+        b"REDIRECT",
+        b"SETUP",
+        b"SET_PARAMETER",
+        b"TEARDOWN",
+    }
+)
 
 
 @frozen
@@ -204,6 +221,8 @@ class RequestReader:
         else:
             request.trailers = request.trailers or []
             request.trailers.append((name.lower(), value))
+            if request.refusal is None:
+                _check_trailer(request)
 
     def on_headers_complete(self) -> None:
         request = self._current
@@ -214,7 +233,7 @@ class RequestReader:
         request.method = parser.get_method()
         request.keep_alive = parser.should_keep_alive()
         _check(request, parser)
-        request.upgrade = parser.should_upgrade() and not request.http_1_0  # RFC 9110, 7.8: ignore it in HTTP/1.0
+        request.upgrade = parser.should_upgrade() and _may_upgrade(request)
         if self._head_bytes:
             if request.refusal is None and self._size_so_far() > MAX_HEAD_BYTES:
                 request.refusal = _HEAD_TOO_LONG
@@ -230,10 +249,12 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         request = self._current
-        if request is not None:
+        if request is None:
+            return
+        if request.refusal is None:
             request.complete = True
-            if request.refusal is not None:
-                self._ended = True
+        else:
+            self._ended = True  # and the request stays as it is: nothing may follow it
 
     def _take_upgrade(self, rest: bytes) -> bytes:
         """Decide what the bytes behind an upgrade are; return those that are HTTP's."""
@@ -324,7 +345,8 @@ def _check(request: Request, parser: httptools.HttpRequestParser) -> None:
             elif name in _CONNECTION:
                 is_1_1 = False
             elif name == b"expect":
-                request.expects_continue |= value.strip(b" \t").lower() == b"100-continue"
+                if not request.expects_continue and b"100-continue" in value.lower():
+                    _check_expectations(request)
             else:
                 request.chunked = True
                 if value.strip(b" \t").lower() != b"chunked":
@@ -338,12 +360,34 @@ def _check(request: Request, parser: httptools.HttpRequestParser) -> None:
     target = request.target
     if len(target) > MAX_TARGET_BYTES:
         request.refusal = _TARGET_TOO_LONG
-    elif request.method == b"CONNECT":
-        request.refusal = Refusal(501, "CONNECT is not served here")
+    elif request.method != b"GET" and request.method in _NOT_SERVED:  # most requests need one comparison, and no hash
+        request.refusal = Refusal(501, f"{request.method.decode()} is not served here")
     elif target[0] != _SLASH:
         _check_target(request)
     elif _HASH in target:
         request.refusal = Refusal(400, "a request target has no fragment")
+
+
+def _check_expectations(request: Request) -> None:
+    """Refuse 100-continue as a part of more: there an endpoint may find it where golb does not, or the reverse."""
+    request.expects_continue = True
+    expectations = {value.strip(b" \t").lower() for name, value in request.headers if name == b"expect"}
+    if expectations != {b"100-continue"}:
+        request.refusal = Refusal(417, "100-continue is understood here only if nothing else is expected")
+
+
+def _check_trailer(request: Request) -> None:
+    """Refuse trailers, of which one more has come, that llhttp lets through but a proxy must not take."""
+    if len(request.trailers) > MAX_HEADERS:
+        request.refusal = Refusal(431, f"there are more than {MAX_HEADERS} trailers")
+    elif request.trailers[-1][0] in _CONNECTION:
+        # llhttp heeds it, and ends a connection that by the head goes on.
+        request.refusal = Refusal(400, "Connection does not stand in trailers")
+
+
+def _may_upgrade(request: Request) -> bool:
+    """Tell whether the client asks for a protocol that it may get; RFC 9110, 7.8: in HTTP/1.0 it is ignored."""
+    return not request.http_1_0 and any(protocols(value) for name, value in request.headers if name == b"upgrade")
 
 
 def _check_version(request: Request, version: str) -> None:

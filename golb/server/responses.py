@@ -50,7 +50,7 @@ def response_head(
 ) -> tuple[bytes, Framing, int]:
     """Write a head.
 
-    Hop-by-hop headers are left out: they are the server's to decide.
+    Hop-by-hop headers are left out: they are the server's to decide. 426 keeps its Upgrade.
 
     Args:
         status: 200 to 999.
@@ -70,14 +70,19 @@ def response_head(
     for name, value in headers:
         start = _LINE_STARTS[name]
         if start is None:
-            if name.lower() != b"content-length":
+            lowered = name.lower()
+            if lowered == b"content-length":
+                if length >= 0 and length != int(value):
+                    raise ValueError("the response has two lengths")
+                length = int(value)
+                if status == 204:  # RFC 9110, 8.6: it has no length
+                    continue
+                start = b"\r\nContent-Length: "
+            elif lowered == b"upgrade" and status == 426:  # RFC 9110, 15.5.22: it says what to upgrade to
+                parts += (b"\r\nConnection: ", b"Upgrade")
+                start = b"\r\nUpgrade: "
+            else:
                 continue
-            if length >= 0 and length != int(value):
-                raise ValueError("the response has two lengths")
-            length = int(value)
-            if status == 204:  # RFC 9110, 8.6: it has no length
-                continue
-            start = b"\r\nContent-Length: "
         parts += (start, value)
     head = join_lines(parts, 1 + len(parts) // 2)
     if head_request or status in _BODILESS:

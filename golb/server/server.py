@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import resource
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,13 +13,14 @@ import structlog
 import trio
 
 from golb.errors import ConfigError, ListenError
+from golb.server.admission import Admission, connection_limit
 from golb.server.connection import Connection, Peer, Timeouts
 from golb.server.http2 import Http2Server
 from golb.sockets import SocketStream
 
 if TYPE_CHECKING:
-    import socket
     import ssl
+    from collections.abc import Callable
 
     from golb.asgi import Application
     from golb.config import Config
@@ -44,9 +47,18 @@ class Server:
         application: called for each request.
         poller: watches the connections.
         deadlines: keeps their timeouts.
+        make_room: closes something that holds a descriptor and is not in use, for when none is left to accept with; false if there is nothing.
     """
 
-    def __init__(self, config: Config, application: Application, poller: Poller, deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        config: Config,
+        application: Application,
+        poller: Poller,
+        deadlines: Deadlines,
+        *,
+        make_room: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._poller = poller
         self._config = config
         self._application = application
@@ -58,6 +70,7 @@ class Server:
             idle_s=config.keep_alive_timeout,
             stall_s=config.client_idle_timeout,
         )
+        self.admission = Admission(_connection_limit(config), self._timeouts, deadlines, make_room)
         self._http2 = Http2Server(
             application, self._hypercorn_config, stall_s=config.client_idle_timeout or float("inf")
         )
@@ -75,6 +88,8 @@ class Server:
             opened = [*sockets.secure_sockets, *sockets.insecure_sockets]
             for sock in opened:
                 sock.listen(_BACKLOG)
+                # Accepted sockets inherit it: what is sent as urgent stays in its place among the other bytes (RFC 6093, 4).
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         except OSError as exc:
             variable = "listen_port" if exc.errno in (errno.EADDRINUSE, errno.EACCES) else "listen_host"
             raise ListenError(
@@ -102,7 +117,7 @@ class Server:
                 for sock in sockets:
                     try:
                         self._accept_some(
-                            sock, connections, _BACKLOG
+                            sock, connections, min(_BACKLOG, self.admission.room)
                         )  # what has queued up would be refused by the close
                     except OSError as exc:
                         LOG.warning("cannot accept", cause=exc.strerror, connections=len(connections.child_tasks))
@@ -129,13 +144,13 @@ class Server:
     async def _accept_all(self, sock: socket.socket, connections: trio.Nursery) -> None:
         while True:
             await trio.lowlevel.wait_readable(sock)
+            await self.admission.wait_for_room()
             try:
-                self._accept_some(sock, connections, _ACCEPTED_AT_ONCE)
+                self._accept_some(sock, connections, min(_ACCEPTED_AT_ONCE, self.admission.room))
             except OSError as exc:
                 if exc.errno in _BROKEN_LISTENER:
                     raise
-                LOG.warning("cannot accept", cause=exc.strerror, connections=len(connections.child_tasks))
-                await trio.sleep(_ACCEPT_PAUSE_S)
+                await self.admission.recover(exc, _ACCEPT_PAUSE_S)
 
     def _accept_some(self, sock: socket.socket, connections: trio.Nursery, at_most: int) -> None:
         for _ in range(at_most):
@@ -145,6 +160,7 @@ class Server:
                 return
             except ConnectionError:
                 continue  # it went away before it was taken (accept(2))
+            self.admission.enter()
             connections.start_soon(self._serve, client, address)
 
     async def _serve(self, sock: socket.socket, address: tuple[str, int]) -> None:
@@ -168,6 +184,8 @@ class Server:
         except Exception:  # the boundary of one connection
             LOG.exception("connection failed")
             sock.close()
+        finally:
+            self.admission.leave()
 
     async def _serve_tls(self, socket_stream: SocketStream, peer: Peer) -> None:
         assert self._ssl_context is not None  # noqa: S101 - the caller has looked
@@ -194,7 +212,11 @@ class Server:
             stop_reading=stream.stop_reading,
             abort=lambda reset: socket_stream.abort(reset=reset),
             is_draining=self._drain_requested.is_set,
+            is_last=self._is_last_response,
         )
+
+    def _is_last_response(self) -> bool:
+        return self.admission.is_wanted or self._drain_requested.is_set()
 
 
 class _TlsStream:
@@ -236,6 +258,22 @@ class _TlsStream:
             pass  # it goes on sending, or has just gone
         except trio.BusyResourceError:  # a tunnel: TLS as Python has it cannot end one direction only
             await self._stream.aclose()
+
+
+def _connection_limit(config: Config) -> int:
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        descriptors = sys.maxsize
+    limit = connection_limit(config.max_connections, descriptors)
+    if limit < config.max_connections:
+        LOG.warning(
+            "too few descriptors for so many connections",
+            variable="eb_go_lb_max_connections",
+            wanted=config.max_connections,
+            limit=limit,
+            descriptors=descriptors,
+        )
+    return limit
 
 
 def _bind_address(config: Config) -> str:

@@ -39,6 +39,7 @@ class ResponseWriter:
     __slots__ = (
         "_bytes_left",
         "_framing",
+        "_interim",
         "_is_draining",
         "_request",
         "_send_later",
@@ -64,6 +65,8 @@ class ResponseWriter:
         # A plain socket takes what is small without a wait.
         self._send_later: Callable[[bytes], bool] | None = getattr(stream, "send_later", None)
         self._stalls = stalls
+        self._interim: trio.Lock | None = None
+        """Held while an interim response is written: the task that reads the request's body writes 100, another one the answer."""
         self._is_draining = is_draining
         self.on_stall = on_stall
 
@@ -115,6 +118,9 @@ class ResponseWriter:
         elif kind == "http.response.start":
             if self.started:
                 raise RuntimeError("a request has one response")
+            if self._interim is not None:
+                async with self._interim:
+                    pass  # what is being written comes to its end first; who else waits finds the response begun
             if event["status"] == SWITCHING_PROTOCOLS:
                 await self._switch_protocols(event)
             else:
@@ -151,13 +157,20 @@ class ResponseWriter:
             if self.started:
                 raise RuntimeError("an informational response precedes the final one")
             if not self._request.http_1_0:  # RFC 9110, 15.2: HTTP/1.0 has none
-                await self._write(interim_head(event["status"], event["headers"]))
+                await self._write_interim(interim_head(event["status"], event["headers"]))
         else:
             raise ValueError(f"{kind} is no event of a response")
 
     async def send_continue(self) -> None:
         """Tell a client that waits for it to send its body."""
-        await self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await self._write_interim(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def _write_interim(self, data: bytes) -> None:
+        if self._interim is None:
+            self._interim = trio.Lock()
+        async with self._interim:
+            if not self.started:  # a final response may have begun meanwhile
+                await self._write(data)
 
     async def _switch_protocols(self, event: dict[str, Any]) -> None:
         if not self._request.upgrade:

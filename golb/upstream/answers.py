@@ -10,7 +10,16 @@ from __future__ import annotations
 import httptools
 
 from golb.errors import UpstreamError
-from golb.headers import HOP_BY_HOP, X_FINAL_HOST, X_FORWARDED_FOR, Headers, NameCache, connection_options, droppable
+from golb.headers import (
+    HOP_BY_HOP,
+    X_FINAL_HOST,
+    X_FORWARDED_FOR,
+    Headers,
+    NameCache,
+    connection_options,
+    droppable,
+    proper_trailers,
+)
 
 MAX_HEAD_BYTES = 65536
 MAX_HEADERS = 200
@@ -19,6 +28,7 @@ _TOO_LONG = f"the answer's head or trailers are longer than {MAX_HEAD_BYTES} byt
 # Answers that end with their head (RFC 9112, 6.3).
 _BODILESS = frozenset({204, 304})
 _SWITCHING_PROTOCOLS = 101
+_UPGRADE_REQUIRED = 426
 
 # Headers that need more than being passed on, by their name in lower case.
 _SPECIAL = HOP_BY_HOP | {b"content-length", X_FINAL_HOST, X_FORWARDED_FOR}
@@ -79,6 +89,7 @@ class Answer:
         self.complete = False
         """All of it has come."""
         self.trailers: Headers = _NONE
+        """As they may go on, once it is complete; names in lower case."""
         self.leftover = b""
         """Behind the head of a 101: the first bytes of the other protocol."""
 
@@ -103,7 +114,9 @@ class AnswerReader:
         self._head_bytes = 0
         self._body_came = False
         self._data = b""
-        """What is being parsed."""
+        """What is being parsed, from the head under way on."""
+        self._head_begun = bytearray()
+        """What has come of that head before."""
 
     def begin(self, *, head_request: bool) -> Answer:
         """Make ready for the answer to a new request."""
@@ -134,13 +147,15 @@ class AnswerReader:
                 raise exc.__context__ from None
             if not answer.complete:
                 raise UpstreamError(f"the answer is malformed: {exc}") from exc
-        self._data = b""
         if not answer.complete:
+            if not answer.status:
+                self._head_begun += self._data
             # Between and behind the chunks of a body, their extensions and the trailers are as good as a head.
             self._head_bytes = 0 if self._body_came else self._head_bytes + len(data)
             self._body_came = False
             if self._head_bytes > MAX_HEAD_BYTES:
                 raise UpstreamError(_TOO_LONG)
+        self._data = b""
 
     def take_body(self, data: bytes) -> None:
         """Take bytes of a body that needs no parsing: at most `bytes_left` of the answer, or any `until_close`."""
@@ -167,6 +182,8 @@ class AnswerReader:
             if not answer.complete:
                 answer.trailers = answer.trailers or []
                 answer.trailers.append((name.lower(), value))
+                if len(answer.trailers) > MAX_HEADERS:
+                    raise UpstreamError(f"the answer has more than {MAX_HEADERS} trailers")
             return
         lowered = _PLAIN_NAMES[name]
         if lowered is None:
@@ -183,12 +200,14 @@ class AnswerReader:
         if status < 200 and status != _SWITCHING_PROTOCOLS:
             if status < 100:
                 raise UpstreamError(f"the answer's status is {status:03}")
+            self._take_head()
             answer.interim = answer.interim or []
             answer.interim.append((status, answer.headers))
             answer.headers, answer.special = [], []
             return
         # Nearly all answers come with their head in one piece. To ask httptools for the version takes long.
-        if self._head_bytes or answer.interim is not None or self._data[:9] != b"HTTP/1.1 ":
+        if self._head_bytes or self._data[:9] != b"HTTP/1.1 ":
+            self._take_head()
             self._check_version(answer, parser.get_http_version())
         if self._head_bytes:  # only a head that takes several reads can be too long
             size = sum(len(name) + len(value) + 4 for name, value in answer.headers + answer.special)
@@ -211,8 +230,22 @@ class AnswerReader:
             answer.bytes_left -= len(data)
 
     def on_message_complete(self) -> None:
-        if self.answer.status:
-            self.answer.complete = True
+        answer = self.answer
+        if not answer.status:
+            return
+        answer.complete = True
+        if answer.trailers:
+            if not self._parser.should_keep_alive():  # llhttp heeds a Connection among them too
+                self.reusable = False
+            answer.trailers = proper_trailers(answer.trailers)
+
+    def _take_head(self) -> None:
+        """Look at how a head that is complete begins, which llhttp does not tell: it takes RTSP and ICE for HTTP too."""
+        head, _, rest = (self._head_begun + self._data).lstrip(b"\r\n").partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/"):
+            raise UpstreamError("the answer is not HTTP")
+        self._head_begun.clear()
+        self._data = bytes(rest)
 
     def _check_version(self, answer: Answer, version: str) -> None:
         if version not in ("1.1", "1.0"):
@@ -235,14 +268,14 @@ class AnswerReader:
                 if value not in _USUAL_CONNECTIONS:
                     connection.append(value)
             elif name == b"transfer-encoding":
-                answer.chunked = True
-                if value.strip(b" \t").lower() != b"chunked":
+                if answer.chunked or value.strip(b" \t").lower() != b"chunked":  # RFC 9112, 6.1: once, and nothing else
                     raise UpstreamError("the answer's Transfer-Encoding is not chunked")
+                answer.chunked = True
             elif name == X_FINAL_HOST:
                 answer.final_hosts = [*answer.final_hosts, (name, value)]
             elif name == X_FORWARDED_FOR:
                 answer.forwarded_for = [*answer.forwarded_for, (name, value)]
-            elif name == b"upgrade" and status == _SWITCHING_PROTOCOLS:
+            elif name == b"upgrade" and status in (_SWITCHING_PROTOCOLS, _UPGRADE_REQUIRED):
                 headers.append((name, value))
         if connection:
             dropped = droppable(connection_options(connection))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 import trio
 
-from golb.errors import AnswerBroken, ClientGone, UpstreamError, UpstreamTimeoutError
+from golb.errors import AnswerBroken, ClientGone, LocalError, NoConnection, UpstreamError, UpstreamTimeoutError
+from golb.forwarding import IDEMPOTENT
 from golb.headers import with_lead, without_hop_by_hop
 from golb.pipes import PipePool
 from golb.upstream.connection import StaleConnectionError, UpstreamConnection
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from golb.asgi import Receive, ReceiveInto, Send
     from golb.deadlines import Deadlines, TimeoutQueue
     from golb.forwarding import Call
+    from golb.health import Health, RestingEndpoints
+    from golb.networks import TargetNetworks
     from golb.pipes import Pipe
     from golb.poller import Poller
     from golb.upstream.answers import Answer
@@ -36,7 +39,6 @@ _CONTINUE_TIMEOUT_S = 1.0
 # What is left of a body goes by a pipe if it is at least so long; below that a pipe costs more than it saves.
 PIPED_BYTES = 65536
 
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 _CONTINUE_STATUS = 100
 _TUNNEL_STATUS = 101
 
@@ -51,6 +53,8 @@ class Upstream:
         response_timeout_s: for an answer's head, and for each further piece of it.
         idle_timeout_s: after which an unused connection is closed.
         max_idle: connections kept open to one endpoint while they are not used.
+        resting: the endpoints that rest because they failed; kept here, and heeded by whoever chooses endpoints.
+        targets: the only addresses that are connected to.
     """
 
     def __init__(
@@ -62,8 +66,13 @@ class Upstream:
         response_timeout_s: float,
         idle_timeout_s: float,
         max_idle: int,
+        resting: RestingEndpoints,
+        targets: TargetNetworks,
     ) -> None:
         self.poller = poller
+        self.resting = resting
+        self._deadlines = deadlines
+        self.targets = targets
         self.connect_timeout_s = connect_timeout_s or float("inf")
         self.max_idle = max_idle
         late = f"no answer within {response_timeout_s:g} s"
@@ -79,6 +88,11 @@ class Upstream:
         self._pipes = PipePool()
         self._watch_queue = deadlines.queue(_WATCH_AFTER_S, self._start_watching)
         self._nursery: trio.Nursery | None = None
+
+    @property
+    def now_s(self) -> float:
+        """The time by which endpoints rest, in seconds, up to a tick late."""
+        return self._deadlines.now_s
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """House the tasks that watch clients; ready at once, ends only by cancellation."""
@@ -96,32 +110,54 @@ class Upstream:
 
     def close(self, pool: Pool) -> None:
         """End using it; answers under way go on."""
+        self.resting.forget(pool.health)
         pool.close()
 
     async def forward(self, pool: Pool, call: Call) -> None:
         """Send a request to an endpoint and pass its answer on.
 
         Raises:
+            NoConnection: the endpoint cannot be reached, and got nothing.
             UpstreamError: no answer could be had, and nothing was sent to the client.
             AnswerBroken: the answer broke off; the client must see that.
             ClientGone: nobody is there to answer.
         """
-        connection = pool.take() or await pool.connect()
+        health = pool.health
+        is_trial = health.is_resting
+        if is_trial:
+            self.resting.begin_trial(health, self.now_s)
         uploads = call.more_body  # whatever of the body has passed by then is lost to a second try
         exchange = self._exchange_with_upload if uploads else self._exchange
+        connection = pool.take()
         try:
+            if connection is None:
+                connection = await pool.connect()
             try:
                 await exchange(connection, call)
             except StaleConnectionError as exc:
-                if exc.sent and (uploads or call.method not in _IDEMPOTENT):
+                if exc.sent and (uploads or call.method not in IDEMPOTENT):
                     raise
                 connection.abort()
                 connection = await pool.connect()
                 await exchange(connection, call)
-        except BaseException:
-            connection.abort()
+        except BaseException as exc:
+            if connection is not None:
+                connection.abort()
+            if isinstance(exc, UpstreamError | AnswerBroken) and not isinstance(exc, LocalError):
+                self._note_failure(health, exc, is_trial=is_trial)
+            if is_trial:
+                self.resting.end_trial(health)
             raise
         pool.put(connection)
+        if health.failures:
+            self.resting.succeed(health, trial=is_trial)
+        if is_trial:
+            self.resting.end_trial(health)
+
+    def _note_failure(self, health: Health, exc: UpstreamError | AnswerBroken, *, is_trial: bool) -> None:
+        unsent = isinstance(exc, NoConnection)
+        quick = isinstance(exc, NoConnection) and exc.quick
+        self.resting.fail(health, self.now_s, str(exc), unsent=unsent, quick=quick, trial=is_trial)
 
     async def _exchange(self, connection: UpstreamConnection, call: Call) -> None:
         connection.begin(call.receive, head_request=call.method == "HEAD")

@@ -9,13 +9,28 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from golb.errors import UpstreamError
+from golb.errors import LocalError, NoConnection
+from golb.health import Health
 from golb.sockets import SocketStream
 from golb.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
+    from golb.networks import TargetNetworks
     from golb.upstream.exchange import Upstream
     from golb.weights import Endpoint
+
+
+_LACKS = {
+    errno.EMFILE: "no file descriptor",
+    errno.ENFILE: "no file descriptor",
+    errno.ENOBUFS: "no memory for sockets",
+    errno.ENOMEM: "no memory",
+    errno.ENOSPC: "no room in its epoll (fs.epoll.max_user_watches)",
+    errno.EADDRNOTAVAIL: "no local port (net.ipv4.ip_local_port_range)",
+}
+"""What fails a connection on this side of it, in the words of `LocalError`."""
+# A port is free again only a minute after its connection has been closed.
+_FREED_BY_CLOSING = _LACKS.keys() - {errno.EADDRNOTAVAIL}
 
 
 class Pool:
@@ -26,10 +41,11 @@ class Pool:
         upstream: gives limits and timeouts.
     """
 
-    __slots__ = ("_closed", "_idle", "_upstream", "endpoint")
+    __slots__ = ("_closed", "_idle", "_upstream", "endpoint", "health")
 
     def __init__(self, endpoint: Endpoint, upstream: Upstream) -> None:
         self.endpoint = endpoint
+        self.health = Health(endpoint.authority)
         self._upstream = upstream
         self._idle: list[UpstreamConnection] = []
         self._closed = False
@@ -53,23 +69,36 @@ class Pool:
         """Return a new connection.
 
         Raises:
-            UpstreamError: the endpoint cannot be reached; the text says why.
+            NoConnection: the endpoint cannot be reached; the text says why.
+            LocalError: this node lacks what a connection takes, and nothing that is idle could give way.
         """
         upstream = self._upstream
         timeout_s = upstream.connect_timeout_s
         try:
             with trio.fail_after(timeout_s):
-                sock = await _connect(self.endpoint.host, self.endpoint.port)
-            try:
-                stream = SocketStream(sock, upstream.poller)
-            except OSError:
-                sock.close()
-                raise
+                stream = await self._open_stream()
         except trio.TooSlowError:
-            raise UpstreamError(f"no connection within {timeout_s:g} s") from None
+            raise NoConnection(f"no connection within {timeout_s:g} s", quick=False) from None
         except OSError as exc:
-            raise UpstreamError(f"cannot connect: {exc.strerror or exc}") from exc
+            lack = _LACKS.get(exc.errno or 0)
+            if lack is not None:
+                raise LocalError(f"not asked, since this node has {lack} left: {exc.strerror}") from exc
+            raise NoConnection(f"cannot connect: {exc.strerror or exc}") from exc
         return UpstreamConnection(self, stream, upstream.answer_timeouts, upstream.write_timeouts)
+
+    async def _open_stream(self) -> SocketStream:
+        upstream = self._upstream
+        while True:
+            try:
+                sock = await _connect(self.endpoint.host, self.endpoint.port, upstream.targets)
+                try:
+                    return SocketStream(sock, upstream.poller)
+                except OSError:
+                    sock.close()
+                    raise
+            except OSError as exc:
+                if exc.errno not in _FREED_BY_CLOSING or not close_longest_idle(upstream):
+                    raise
 
     def put(self, connection: UpstreamConnection) -> None:
         """Take a connection back after its answer; keep it if it may be used again and there is room."""
@@ -93,10 +122,25 @@ class Pool:
         self._idle.clear()
 
 
-async def _connect(host: str, port: int) -> socket.socket:
-    """Open a TCP connection; of several addresses of a name, the first that accepts."""
+def close_longest_idle(upstream: Upstream) -> bool:
+    """Close the connection, to whichever endpoint, that has not been used for longest; false if none is idle."""
+    connection = next(iter(upstream.idle_timeouts), None)
+    if connection is None:
+        return False
+    upstream.idle_timeouts.stop(connection)
+    connection.pool.forget(connection)
+    return True
+
+
+async def _connect(host: str, port: int, targets: TargetNetworks) -> socket.socket:
+    """Open a TCP connection; of several addresses of a name, the first that accepts and may be connected to."""
     failure: OSError | None = None
+    refusal: str | None = None
     for family, _, _, _, address in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        # Here, whatever was checked before: a name resolves to something else each time that it is asked for.
+        refusal = targets.refusal(address[0])  # type: ignore[arg-type] # an int only where Python knows no IPv6
+        if refusal is not None:
+            continue
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             error = sock.connect_ex(address)
@@ -110,4 +154,4 @@ async def _connect(host: str, port: int) -> socket.socket:
             return sock
         sock.close()
         failure = OSError(error, os.strerror(error))
-    raise failure or OSError(f"{host} has no address")
+    raise failure or OSError(refusal or f"{host} has no address")

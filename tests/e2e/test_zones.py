@@ -97,9 +97,12 @@ async def test_a_function_without_endpoint_anywhere_is_answered_at_once_and_take
         await _put(etcdctl, f"{zone}-b", "f", [f"127.0.0.1:{a.port}"], [1])
         await _until_known(a.port, "f")
         await _until_known(b.port, "f")
-        began = time.monotonic()
-        response = await call(a.port, "/function/f")
-        assert time.monotonic() - began < 0.05
+        took_s = []
+        for _ in range(5):
+            began_s = time.monotonic()
+            response = await call(a.port, "/function/f")
+            took_s.append(time.monotonic() - began_s)
+        assert min(took_s) < 0.05  # the machine may be busy now and then; a wait of golb's own would be in each
         assert response.status == 503
         # One hop to the gateway, which chose no target; it did not send the call back.
         assert response.values("X-Final-Host") == [f"127.0.0.1:{b.port}", ""]

@@ -489,6 +489,21 @@ async def test_a_client_that_opens_no_window_is_given_up(tls: TlsFiles) -> None:
         await expect_serves(server, tls)
 
 
+async def test_a_body_that_stalls_gets_408_and_the_endpoint_sees_it_cut(tls: TlsFiles) -> None:
+    with scripted_endpoint() as pod:
+        async with (
+            running_golb(pod.authority, client_idle_timeout="200ms", **tls.variables) as golb,
+            http2_client(golb, tls) as client,
+        ):
+            stream_id = await client.request(b"/function/f", method=b"POST", body=b"begun", end=False)
+            async with await pod.accept() as endpoint:
+                await endpoint.read_head()
+                assert await endpoint.read_chunk() == b"begun"
+                answer = await client.answer(stream_id)
+                assert (answer.status, answer.ended) == (408, True)
+                assert await endpoint.read_to_end() == b""
+
+
 async def test_a_client_that_stops_reading_is_given_up(tls: TlsFiles) -> None:
     ended = trio.Event()
 

@@ -171,6 +171,12 @@ def test_methods_that_are_not_served_get_501(method: bytes) -> None:
     assert refusals(request(method, target=b"a:80" if method == b"CONNECT" else b"/")) == [501]
 
 
+@pytest.mark.parametrize("method", [b"DESCRIBE", b"PLAY", b"SET_PARAMETER", b"FLUSH"])
+@pytest.mark.parametrize("version", [b"RTSP/1.0", b"RTSP/1.1"])
+def test_the_methods_of_rtsp_get_501_in_rtsp_too(method: bytes, version: bytes) -> None:
+    assert refusals(request(method, version=version)) == [501]
+
+
 def test_a_transfer_coding_that_is_not_understood_gets_501() -> None:
     assert refusals(request(b"POST", b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n")) == [501]
     assert refusals(request(b"POST", b"Transfer-Encoding: gzip", body=b"0\r\n\r\n")) == [501]
@@ -263,6 +269,22 @@ def test_trailers_are_bounded(endless: bytes) -> None:
         fed += len(endless)
         assert fed <= 2 * MAX_HEAD_BYTES
     assert found.refusal.status == 431
+
+
+def test_trailer_count_is_bounded() -> None:
+    lines = [b"X-%d: 1\r\n" % number for number in range(MAX_HEADERS + 1)]
+    head = request(b"POST", b"Transfer-Encoding: chunked", body=b"0\r\n")
+    assert refusals(head + b"".join(lines[1:]) + b"\r\n") == [None]
+    assert refusals(head + b"".join(lines) + b"\r\n") == [431]
+    assert refusals(head, *lines, b"\r\n") == [431]
+
+
+@pytest.mark.parametrize("line", [b"Connection: close", b"connection: X-A", b"Proxy-Connection: close"])
+def test_connection_in_trailers_gets_400_and_nothing_behind_it_is_read(line: bytes) -> None:
+    body = b"1\r\na\r\n0\r\nX-A: 1\r\n" + line + b"\r\n\r\n"
+    data = request(b"POST", b"Transfer-Encoding: chunked", body=body)
+    assert refusals(data + get()) == refusals(data, get()) == [400]
+    assert not read_one(data).complete
 
 
 def test_chunk_extensions_are_bounded() -> None:
@@ -364,6 +386,13 @@ def test_a_request_with_a_body_does_not_switch_protocols(framing: bytes, body: b
 @pytest.mark.parametrize("lines", [[b"Upgrade: proto"], [b"Connection: upgrade"]])
 def test_half_an_upgrade_is_none(lines: list[bytes]) -> None:
     assert not read_one(get(*lines)).upgrade
+
+
+def test_an_upgrade_to_h2c_alone_is_none() -> None:
+    connection = b"Connection: Upgrade, HTTP2-Settings"
+    first, second = map(Seen.of, read(get(connection, b"Upgrade: H2c", b"Upgrade:") + get(target=b"/b")).requests)
+    assert (first.upgrade, first.complete, second.target) == (False, True, b"/b")
+    assert read_one(get(connection, b"Upgrade: h2c", b"Upgrade: websocket")).upgrade
 
 
 def test_http_1_0_cannot_switch_protocols() -> None:
@@ -482,8 +511,25 @@ def test_proxy_connection_does_not_make_another_version_look_like_1_1(version: b
     assert refusals(data) == [status]
 
 
-def test_one_expectation_of_several_counts() -> None:
-    assert read_one(request(b"POST", b"Content-Length: 1", b"Expect: 100-continue", b"Expect: x")).expects_continue
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"Expect: 100-continue", b"Expect: x"],
+        [b"Expect: x", b"Expect: 100-Continue"],
+        [b"Expect: x, 100-continue"],
+        [b"Expect: 100-continue; a=b"],
+    ],
+)
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+def test_100_continue_among_other_expectations_gets_417(lines: list[bytes], version: bytes) -> None:
+    assert refusals(request(b"POST", b"Content-Length: 1", *lines, version=version)) == [417]
+
+
+def test_100_continue_may_be_said_twice_and_other_expectations_are_for_the_endpoint() -> None:
+    twice = read_one(request(b"POST", b"Content-Length: 1", *[b"Expect: 100-continue"] * 2))
+    assert (twice.refusal, twice.expects_continue) == (None, True)
+    other = read_one(request(b"POST", b"Content-Length: 1", b"Expect: x", b"Expect: y"))
+    assert (other.refusal, other.expects_continue) == (None, False)
 
 
 def test_a_length_of_thousands_of_digits_is_refused() -> None:

@@ -98,6 +98,17 @@ def test_a_switch_of_protocols_names_the_new_one() -> None:
     )
 
 
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_426_names_the_protocol_that_it_requires(*, keep_alive: bool) -> None:
+    headers = [(b"Upgrade", b"websocket"), (b"connection", b"x"), (b"content-length", b"0")]
+    close = b"" if keep_alive else b"Connection: close\r\n"
+    assert head_of(426, headers, keep_alive=keep_alive)[0] == (
+        b"HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n"
+        + close
+        + b"\r\n"
+    )
+
+
 def test_an_informational_response_has_no_framing() -> None:
     head = interim_head(103, [(b"link", b"</a>"), (b"content-length", b"7"), (b"upgrade", b"x")])
     assert head == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"

@@ -1,18 +1,28 @@
-"""What a client may be slow at, and for how long: the connection over streams in memory, under a clock that jumps."""
+"""What a client may be slow at, and for how long: the connection over streams in memory, under a clock that jumps.
+
+Towards the end: what an endpoint sees of it, over real sockets.
+"""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import socket
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 import trio.testing
+from support.endpoint import scripted_endpoint
+from support.stack import running_golb, running_server
+from support.tls import make_tls_files
+from support.wire import connect
 
 from golb.deadlines import TICK_S, Deadlines
 from golb.server import Connection, Peer, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from golb.asgi import Application, Event, Receive, Scope, Send
 
@@ -81,6 +91,15 @@ async def read_to_end(stream: MemoryStream) -> bytes:
     while data := await stream.receive_some():
         parts.append(bytes(data))
     return b"".join(parts)
+
+
+async def read_until(stream: MemoryStream, end: bytes) -> bytes:
+    received = b""
+    while not received.endswith(end):
+        data = await stream.receive_some()
+        assert data, f"the end came behind {received!r}"
+        received += bytes(data)
+    return received
 
 
 def assert_waited(began: float, seconds: float) -> None:
@@ -169,7 +188,9 @@ async def test_a_request_in_time_is_served_after_a_wait(autojump_clock: trio.tes
             assert await client.receive_some() == OK
 
 
-async def test_a_body_that_stalls_ends_the_connection(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_body_that_stalls_gets_408_and_its_application_sees_a_client_that_goes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     failures = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -180,9 +201,69 @@ async def test_a_body_that_stalls_ends_the_connection(autojump_clock: trio.testi
     async with connected(application) as client:
         began = trio.current_time()
         await client.send_all(POST + b"abc")
-        assert await read_to_end(client) == b""
+        response = await read_to_end(client)
+        assert response.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert b"Connection: close\r\n" in response
         assert_waited(began, STALL_S)
     assert len(failures) == 1
+
+
+async def test_a_body_that_stalls_behind_the_begin_of_its_response_ends_the_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"o", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with connected(application) as client:
+        began = trio.current_time()
+        await client.send_all(POST + b"abc")
+        assert await read_to_end(client) == OK.removesuffix(b"k")
+        assert_waited(began, STALL_S)
+
+
+async def test_a_continue_that_is_slow_to_leave_precedes_the_response(autojump_clock: trio.testing.MockClock) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked()  # the 100 waits for the client to read
+            await send({"type": "golb.informational", "status": 103, "headers": []})
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+            nursery.cancel_scope.cancel()
+
+    async with connected(application, trio.testing.lockstep_stream_pair()) as client:
+        await client.send_all(POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        await trio.testing.wait_all_tasks_blocked()
+        received = await read_until(client, b"ok")
+        statuses = [line for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+        assert statuses == [b"HTTP/1.1 100 Continue", b"HTTP/1.1 103 Early Hints", b"HTTP/1.1 200 OK"]
+
+
+async def test_a_continue_that_waits_behind_early_hints_is_not_sent_once_the_response_has_begun(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer() -> None:
+            await send({"type": "golb.informational", "status": 103, "headers": []})
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(receive)
+
+    async with connected(application, trio.testing.lockstep_stream_pair()) as client:
+        await client.send_all(POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        await trio.testing.wait_all_tasks_blocked()
+        received = await read_until(client, b"ok")
+        assert received.count(b"HTTP/1.1 103") == received.count(b"HTTP/1.1 200") == 1
+        assert received.count(b"HTTP/1.1 100") <= 1
+        assert received.rindex(b"HTTP/1.1 200") > max(received.rfind(b"HTTP/1.1 100"), received.rfind(b"HTTP/1.1 103"))
 
 
 async def test_a_body_may_take_long_if_it_never_stalls(autojump_clock: trio.testing.MockClock) -> None:
@@ -265,3 +346,64 @@ async def test_zero_means_no_timeout(autojump_clock: trio.testing.MockClock) -> 
             await trio.sleep(100)
             await client.send_all(b"abcdef")
             assert await client.receive_some() == OK
+
+
+# Over real sockets.
+
+
+@pytest.mark.parametrize(
+    ("framing", "sent", "arrives"),
+    [
+        (b"Content-Length: 10", b"abc", b"abc"),
+        (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n", b"3\r\nabc\r\n"),
+        (b"Content-Length: 1000000", b"b" * 100_000, b"b" * 100_000),  # by a pipe
+    ],
+)
+async def test_an_endpoint_sees_the_cut_of_a_body_that_stalls(framing: bytes, sent: bytes, arrives: bytes) -> None:
+    with scripted_endpoint() as pod:
+        async with (
+            running_golb(pod.authority, client_idle_timeout="200ms") as golb,
+            await golb.connect() as client,
+        ):
+            await client.send(b"POST /function/f HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n" + sent)
+            async with await pod.accept() as endpoint:
+                await endpoint.read_head()
+                assert await endpoint.read_exactly(len(arrives)) == arrives
+                assert (await client.read_response()).status == 408
+                assert await client.read_to_end() == b""
+                assert await endpoint.read_to_end() == b""
+
+
+async def test_a_tls_handshake_that_comes_in_drops_gets_no_more_time(tmp_path: Path) -> None:
+    tls = make_tls_files(tmp_path)
+    async with (
+        running_server(answer_ok, request_header_timeout="300ms", **tls.variables) as server,
+        await connect(server.port) as client,
+    ):
+        began = trio.current_time()
+        await client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # the begin of a ClientHello of 512 bytes
+        with suppress(trio.BrokenResourceError):  # golb has closed; if it never does, the test runs out of time
+            while True:
+                await client.send(b"\x00")
+                await trio.sleep(0.05)
+        assert 0.3 <= trio.current_time() - began < 5
+
+
+async def test_urgent_bytes_keep_their_place() -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        data = b""
+        while (event := await receive())["type"] == "http.request":
+            data += event["body"]
+            if not event["more_body"]:
+                break
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": data})
+
+    async with running_server(application) as server, await server.connect() as client:
+        assert isinstance(client.stream, trio.SocketStream)
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        for piece, flags in ((b"ab", 0), (b"c", socket.MSG_OOB), (b"de", 0)):
+            await client.stream.socket.send(piece, flags)
+            await trio.testing.wait_all_tasks_blocked(0.02)
+        assert (await client.read_response()).body == b"abcde"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+from demo.ports import keep_port
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,18 +21,21 @@ START_TIMEOUT_S = 15.0
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago, on all addresses."""
-    with socket.socket() as sock:
-        sock.bind(("0.0.0.0", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Return a port that nobody has, on any address, and that nobody else is given."""
+    return keep_port()
 
 
 class GolbProcess:
-    """One golb in mode prod; `with` waits until it serves, and ends it by SIGTERM."""
+    """One golb in mode prod; `with` waits until it serves, and ends it by SIGTERM.
 
-    def __init__(self, **variables: str | int) -> None:
+    Args:
+        descriptor_limit: its soft and its hard limit for file descriptors; default: as this process has them.
+        variables: by their names without the prefix.
+    """
+
+    def __init__(self, descriptor_limit: int | None = None, /, **variables: str | int) -> None:
         self.port = free_port()
+        self._descriptor_limit = descriptor_limit
         self._directory = tempfile.TemporaryDirectory(prefix="golb-test-")
         self.log_path = Path(self._directory.name) / "log"
         defaults: dict[str, str | int] = {
@@ -57,9 +61,7 @@ class GolbProcess:
 
     def start(self) -> None:
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "golb"], env=self._environ, stdout=log, stderr=subprocess.STDOUT
-            )
+            self.process = subprocess.Popen(self._command(), env=self._environ, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + START_TIMEOUT_S
         while '"serving"' not in self.log_path.read_text():
             assert self.process.poll() is None, f"golb ended: {self.log_path.read_text()}"
@@ -85,13 +87,31 @@ class GolbProcess:
         """Return how many it holds."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
+    def cpu_s(self) -> float:
+        """Return the CPU time that it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _command(self) -> list[str]:
+        golb = [sys.executable, "-m", "golb"]
+        if self._descriptor_limit is None:
+            return golb
+        return ["sh", "-c", f'ulimit -n {self._descriptor_limit} && exec "$@"', "sh", *golb]
+
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()

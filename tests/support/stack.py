@@ -14,7 +14,7 @@ from golb.deadlines import Deadlines
 from golb.handlers import HandlerContext, WeightedRoundRobinHandler
 from golb.poller import Poller
 from golb.server import Server
-from golb.upstream import Upstream
+from golb.upstream import Upstream, resting_endpoints
 from golb.weights import Weights, WeightUpdate, parse_endpoint
 from support.wire import connect
 
@@ -95,6 +95,8 @@ async def running_golb(*authorities: str, **variables: str) -> AsyncIterator[Run
         response_timeout_s=config.response_timeout,
         idle_timeout_s=config.upstream_idle_timeout,
         max_idle=config.upstream_max_idle,
+        resting=resting_endpoints(config),
+        targets=config.target_networks,
     )
     handler = WeightedRoundRobinHandler(HandlerContext(config, upstream))
     with trio.fail_after(BOUND_S):

@@ -104,6 +104,68 @@ def test_interim_answers_come_first() -> None:
     assert (seen.interim, seen.status) == ([(100, []), (103, [(b"link", b"a")])], 200)
 
 
+@pytest.mark.parametrize("protocol", [b"RTSP", b"ICE"])
+@pytest.mark.parametrize("piece_bytes", [1, 7, 1000])
+def test_an_answer_of_another_protocol_is_refused_however_it_is_cut(protocol: bytes, piece_bytes: int) -> None:
+    good = answer(b"Content-Length: 0")
+    hint = answer(status=b"103 Early Hints")
+
+    def fails(data: bytes) -> bool:
+        return read([data[i : i + piece_bytes] for i in range(0, len(data), piece_bytes)]).failed
+
+    assert not fails(b"\r\n" + hint * 2 + b"\r\n" + good)
+    other, other_hint = (data.replace(b"HTTP/1.1", protocol + b"/1.0") for data in (good, hint))
+    for data in (other, hint + other, hint * 2 + other, other_hint + good, hint + other_hint + good):
+        assert fails(data)
+
+
+def test_a_head_in_pieces_leaves_nothing_for_the_answer_behind_it() -> None:
+    reader = AnswerReader()
+    assert read([b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.", b"1 200 OK\r\nContent-Length: 0\r\n\r\n"], reader).complete
+    assert read([b"RTSP/1.1 ", b"200 OK\r\nContent-Length: 0\r\n\r\n"], reader).failed
+
+
+@pytest.mark.parametrize(
+    ("line", "reusable"),
+    [
+        (b"Connection: close", False),
+        (b"connection: x, CLOSE", False),
+        (b"Proxy-Connection: close", False),
+        (b"Connection: X-A", True),
+        (b"X-Connection: close", True),
+    ],
+)
+def test_a_connection_is_used_again_only_if_its_parser_reads_on(line: bytes, *, reusable: bool) -> None:
+    reader = AnswerReader()
+    data = answer(b"Transfer-Encoding: chunked", body=chunked(b"a", trailers=line + b"\r\nX-A: 1\r\n"))
+    assert read([data], reader).reusable is reusable
+    assert read([answer(b"Content-Length: 0")], reader).failed is not reusable
+
+
+def test_of_trailers_only_those_go_on_that_may() -> None:
+    trailers = b"X-Sum: 1\r\nSet-Cookie: a=b\r\nX_Final_Host: b\r\nServer-Timing: c\r\n"
+    seen = read([answer(b"Transfer-Encoding: chunked", body=chunked(b"a", trailers=trailers))])
+    assert seen.trailers == [(b"x-sum", b"1"), (b"server-timing", b"c")]
+
+
+def test_trailer_count_is_bounded() -> None:
+    lines = [b"X-%d: 1\r\n" % number for number in range(MAX_HEADERS + 1)]
+    head = answer(b"Transfer-Encoding: chunked", body=b"0\r\n")
+    assert not read([head, b"".join(lines[1:]) + b"\r\n"]).failed
+    assert read([head, b"".join(lines) + b"\r\n"]).failed
+    assert read([head, *lines, b"\r\n"]).failed
+
+
+def test_chunked_is_said_once() -> None:
+    assert read([answer(*[b"Transfer-Encoding: chunked"] * 2, body=chunked(b"a"))]).failed
+
+
+def test_the_protocol_that_426_requires_goes_on() -> None:
+    lines = (b"Connection: upgrade", b"Upgrade: websocket", b"Content-Length: 0")
+    assert (b"upgrade", b"websocket") in read([answer(*lines, status=b"426 Upgrade Required")]).headers
+    assert (b"upgrade", b"websocket") not in read([answer(*lines)]).headers
+
+
 def test_header_count_is_bounded() -> None:
     lines = [b"X-%d: 1" % number for number in range(MAX_HEADERS - 1)]
     assert not read([answer(*lines, b"Content-Length: 0")]).failed

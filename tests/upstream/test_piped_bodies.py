@@ -424,6 +424,7 @@ async def test_a_client_that_stalls_in_its_body_is_given_up() -> None:
         await client.send(bytes(200_000))
         assert await endpoint.read_exactly(200_000) == bytes(200_000)
         assert await rest_of(endpoint) == 0
+        assert (await client.read_response()).status == 408
         assert await rest_of(client) == 0
 
 

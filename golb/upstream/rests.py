@@ -1,0 +1,30 @@
+"""What the log says of endpoints that rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from golb.health import RestingEndpoints, RestPolicy
+
+if TYPE_CHECKING:
+    from golb.config import Config
+    from golb.health import Health
+
+LOG = structlog.get_logger()
+
+
+def resting_endpoints(config: Config) -> RestingEndpoints:
+    """Make what a configuration asks for; whoever begins to rest, or serves again, is logged."""
+    policy = RestPolicy(is_on=config.failover, min_s=config.rest_min, max_s=config.rest_max, after=config.rest_after)
+    return RestingEndpoints(policy, _log_change)
+
+
+def _log_change(health: Health, rest_s: float) -> None:
+    if not rest_s:
+        LOG.info("endpoint serves again", endpoint=health.name)
+        return
+    # Later rests tell nothing new, and where many endpoints rest they are many.
+    log = LOG.warning if health.rests == 1 else LOG.debug
+    log("endpoint rests", endpoint=health.name, rest_s=round(rest_s, 1), failures=health.failures, cause=health.cause)
