@@ -23,13 +23,24 @@ if TYPE_CHECKING:
 
 LOG = structlog.get_logger()
 
+WEIGHTS = "weights"
+COMPLETION_VARIABLE = "_GOLB_COMPLETE"
+"""By which a shell asks for completions."""
+
 EXIT_LISTEN = 1
 EXIT_CONFIG = 2
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Carry out a command and return the exit code: 0, 1 if golb cannot listen, 2 if the configuration is wrong."""
+    """Carry out a command and return the exit code: 0, 1 if golb cannot listen, 2 if the configuration is wrong.
+
+    `weights` has more of them, see `golb.commands.errors`.
+    """
+    if arguments[:1] == [WEIGHTS] or environ.get(COMPLETION_VARIABLE):
+        return _run_weights(arguments, environ)
     command = _parser().parse_args(arguments).command
+    if command == WEIGHTS:  # behind `--`
+        return _run_weights([WEIGHTS], environ)
     try:
         config = Config.from_environ(environ)
         if command == "check":
@@ -42,6 +53,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         _raise_descriptor_limit()
         _calm_garbage_collector()
         trio.run(serve, config)
+        gc.freeze()  # the process ends: nothing is gained by looking for cycles once more
     except ConfigError as exc:
         sys.stderr.write(f"{exc}\n")
         return EXIT_CONFIG
@@ -49,6 +61,13 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         sys.stderr.write(f"{exc}\n")
         return EXIT_LISTEN
     return 0
+
+
+def _run_weights(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    # What it stands on takes time and memory, and the load balancer needs none of it.
+    from golb.commands import run_weights  # noqa: PLC0415
+
+    return run_weights(arguments, environ)
 
 
 def _raise_descriptor_limit() -> None:
@@ -72,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"golb {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", title="commands; none runs the load balancer")
     commands.add_parser("check", help="print the configuration as golb understands it, and exit")
+    commands.add_parser(WEIGHTS, help="look at the weights in etcd, and change them: golb weights --help")
     return parser
 
 

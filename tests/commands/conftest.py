@@ -1,0 +1,28 @@
+"""What the tests of `golb weights` share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from commands.zones import Zone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from demo.etcd import EtcdProcess
+
+
+@pytest.fixture(scope="session")
+def http() -> Iterator[httpx.Client]:
+    """A client for all tests: to make one takes longer than most of them do."""
+    with httpx.Client(timeout=10, verify=False) as client:
+        yield client
+
+
+@pytest.fixture
+def zone(etcd: EtcdProcess, http: httpx.Client, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Zone:
+    """A zone that no other test knows."""
+    return Zone(etcd, http, capsys, tmp_path)
