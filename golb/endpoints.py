@@ -66,6 +66,11 @@ class EndpointSet(Generic[T]):
         """Whether there is any endpoint with a weight."""
         return bool(self.in_service)
 
+    @property
+    def weights(self) -> Mapping[T, int | float]:
+        """Of all of them, also those that rest."""
+        return self._weights
+
     def update(self, weights: Mapping[T, int | float]) -> None:
         """Take new weights over; each endpoint that stays is owed what it was owed."""
         self._weights = weights

@@ -231,6 +231,16 @@ class Call:
     """Of the ASGI scope."""
     receive_into: ReceiveInto | None = None
     """Moves the next piece of a body of known length into a pipe, where the server can; `receive` comes first."""
+    answered_s: float = 0.0
+    """When the head of the answer had come, by `time.perf_counter`; 0: it has not."""
+    status: int = 0
+    """Of the answer, once its head has come."""
+    came_whole: bool = False
+    """The answer had come to its end by then."""
+    bytes_in: int = 0
+    """Of the request's body, beside `body`, that have been passed on."""
+    bytes_out: int = 0
+    """Of the answer's body, likewise."""
 
     def frame(self, event: Event) -> bytes:
         """Return the bytes to send for a piece of the body, and take note of whether it is the last.
@@ -242,6 +252,7 @@ class Call:
             raise ClientGone("the client went away in the middle of its request")
         body = event.get("body", b"")
         self.more_body = event.get("more_body", False)
+        self.bytes_in += len(body)
         if self.bytes_left is None:
             return frame_chunk(body, None if self.more_body else event.get("trailers", []))
         self._count(len(body))
@@ -253,6 +264,7 @@ class Call:
             raise ClientGone("the client went away in the middle of its request")
         assert self.bytes_left is not None  # noqa: S101 - a pipe is for nothing else
         self.more_body = count < self.bytes_left
+        self.bytes_in += count
         self._count(count)
 
     def _count(self, count: int) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from golb.health import RestingEndpoints
+    from golb.stats import FunctionStats
     from golb.weights import WeightUpdate
 
 T = TypeVar("T", bound=Endpointlike)
@@ -99,6 +100,8 @@ class Route(Generic[T]):
     """By these."""
     in_flight: int = 0
     """Requests under way, kept by the caller."""
+    stats: FunctionStats | None = None
+    """What was counted of its calls, kept by the caller; there is none before the first."""
     epoch: int = 0
     """Of the resting endpoints, as of the last look at them."""
 
@@ -136,6 +139,10 @@ class Routes(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+    def functions(self) -> list[str]:
+        """Return the names of all functions."""
+        return [route.function for route in self._by_name.values()]
 
     def get(self, name: bytes) -> Route[T] | None:
         """Return the route of the function of that name, as `split_target` returns it."""
@@ -180,6 +187,8 @@ class Routes(Generic[T]):
         else:
             route.local.update(local)
         route.epoch = self._resting.epoch
+        if route.stats is not None and before.keys() - route.endpoints.keys():
+            route.stats.keep_only(route.endpoints.values())
         self._release(before)
 
     def _endpoint_set(self, weights: dict[T, int | float]) -> EndpointSet[T]:

@@ -23,13 +23,26 @@ LAYERS = [
     {"config", "deadlines", "logs", "sockets", "trio_etcd"},
     {"forwarding", "plugins", "poller"},
     {"routes"},
+    {"history"},
     {"endpoints", "weights"},
-    {"headers", "health", "limits", "pipes", "schedule"},
+    {"headers", "health", "limits", "pipes", "schedule", "stats"},
     {"asgi", "errors", "networks", "__init__"},
 ]
 DEPTHS = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 
-PURE = {"endpoints", "forwarding", "headers", "health", "limits", "networks", "routes", "schedule", "weights"}
+PURE = {
+    "endpoints",
+    "forwarding",
+    "headers",
+    "health",
+    "history",
+    "limits",
+    "networks",
+    "routes",
+    "schedule",
+    "stats",
+    "weights",
+}
 # Types and exceptions are values too.
 PURE_MAY_IMPORT = PURE | {"asgi", "errors"}
 

@@ -71,6 +71,10 @@ class WaitingRoom(Generic[P]):
         """Tell whether a request of this key waits, so that another one has to stand in line behind it."""
         return key in self._queues
 
+    def waiting_for(self, key: Hashable) -> int:
+        """Return how many requests of this key wait."""
+        return len(self._queues.get(key, ()))
+
     async def wait(
         self,
         key: Hashable,

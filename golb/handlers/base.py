@@ -90,3 +90,18 @@ class Handler(ABC):
 
     def handle_weights_loaded(self) -> None:  # noqa: B027 - whoever does not need to know ignores it
         """Learn that the whole table has been handed over, once, after its last update."""
+
+    # What a handler tells of itself, to the admin port; golb/handlers/reports.py shows the form. One that counts nothing leaves it.
+
+    def function_names(self) -> list[str]:
+        """Return the names of all functions that are known now."""
+        return []
+
+    def function_report(self, function: str) -> dict[str, Any] | None:
+        """Tell of one function; None: it is not known."""
+        del function
+        return None
+
+    def totals(self) -> dict[str, Any]:
+        """Tell of all functions together."""
+        return {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, frozen
 
@@ -108,6 +108,11 @@ class Places:
             self.held.look((name, True))
         if self.queue.waiting:
             self.queue.look()
+
+    def waiting_for(self, name: bytes) -> int:
+        """Return how many requests of a function wait for a place or an endpoint."""
+        rooms: tuple[WaitingRoom[Any], ...] = (self.queue, self.held)
+        return sum(room.waiting_for((name, forwarded)) for room in rooms for forwarded in (False, True))
 
     def begin(self, route: Route[Destination], destination: Destination) -> None:
         """Count a request that goes to an endpoint; it has to `leave`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from http import HTTPStatus
-from time import time_ns
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,8 +14,11 @@ from golb.forwarding import Call, RequestHeaders
 from golb.handlers.base import Handler
 from golb.handlers.failover import RetryBudget, is_replayable, may_be_sent_again
 from golb.handlers.places import Caller, Destination, Places
+from golb.handlers.reports import function_report
 from golb.headers import X_FINAL_HOST, X_FORWARDED_FOR, canonical, frame_chunk, mark_name
+from golb.history import WeightHistory
 from golb.routes import split_target
+from golb.stats import FunctionStats
 
 if TYPE_CHECKING:
     from golb.asgi import Event, Receive, Scope, Send
@@ -48,6 +51,9 @@ class WeightedRoundRobinHandler(Handler):
         self._gateways = config.gateways
         self._zone = config.zone
         self._has_weights = False
+        self._history = WeightHistory()
+        self._unknown_function = 0
+        self._no_function_call = 0
         self._logs_requests = config.log_level == "debug"
         self._places = Places(config, context.upstream, self._open, self._close)
         self._routes = self._places.routes
@@ -66,6 +72,7 @@ class WeightedRoundRobinHandler(Handler):
         self._trusts = None if trusted.trusts_all else lru_cache(_KNOWN_PEERS)(trusted.trusts)
 
     def handle_weight_update(self, update: WeightUpdate) -> None:
+        self._history.add(update, time_ns() / 1e9)
         self._places.apply(update)
 
     def handle_weights_loaded(self) -> None:
@@ -78,9 +85,11 @@ class WeightedRoundRobinHandler(Handler):
         target = scope.get("golb.target") or _target(scope)
         split = split_target(target)
         if split is None:
+            self._no_function_call += 1
             cause = f"{_shown(target)} calls no function of zone {self._zone}; /function/<function>/... would"
             await _answer(scope, send, HTTPStatus.NOT_FOUND, cause, [])
             return
+        began_s = ready_s = perf_counter()
         name, rest = split
         # In front of the answer's own headers. The first stays empty until an endpoint is chosen.
         lead = [(X_FINAL_HOST, b""), self._node_header, (self._mark, _now())]
@@ -93,6 +102,8 @@ class WeightedRoundRobinHandler(Handler):
         is_plain = headers.is_plain
         if not is_plain:
             if headers.has_own_mark:
+                if route is not None:
+                    self._stats(route).loops += 1
                 cause = f"function {_shown(name)}: this call has passed {self._node.decode()} before, it is in a loop"
                 await _answer(scope, send, HTTPStatus.LOOP_DETECTED, cause, lead)
                 return
@@ -116,15 +127,19 @@ class WeightedRoundRobinHandler(Handler):
                 caller = Caller(name, forwarded, is_replayable(method, more_body=more_body))
                 route, destination = await places.enter(caller, None if more_body else receive)
                 lead[2] = (self._mark, _now())
+                ready_s = perf_counter()  # to wait is no work
             else:
                 destination = endpoints.in_service.next()
                 places.begin(route, destination)
         except (NoFunction, NoEndpoint, Overloaded) as exc:
             await self._answer_nowhere(scope, send, exc, name, lead)
             return
+        stats = route.stats or self._stats(route)
         tried: list[Destination] = []
         try:
             while True:
+                at_endpoint = stats.endpoint(destination)
+                at_endpoint.calls += 1
                 lead[0] = destination.final_host
                 head = headers.head(
                     [
@@ -146,10 +161,15 @@ class WeightedRoundRobinHandler(Handler):
                 )
                 if more_body:
                     call.receive_into = scope.get("golb.receive_into")
+                sent_s = perf_counter()
                 try:
                     await self._upstream.forward(destination.pool, call)
+                    at_endpoint.responses[call.status // 100] += 1
+                    at_endpoint.bytes_in += len(body) + call.bytes_in
+                    at_endpoint.bytes_out += call.bytes_out
                     break
                 except UpstreamError as exc:
+                    at_endpoint.failures += 1
                     replayable = is_replayable(method, more_body=more_body)
                     other = await self._another(
                         route, destination, tried, exc, forwarded=forwarded, replayable=replayable
@@ -159,18 +179,57 @@ class WeightedRoundRobinHandler(Handler):
                         endpoint = destination.pool.endpoint
                         cause = f"function {route.function} in zone {self._zone}: endpoint {endpoint}: {exc}"
                         await _answer(scope, send, exc.status, cause, lead)
+                        call.status, call.answered_s = exc.status, perf_counter()
                         break
                     destination = other
+                    stats.endpoint(destination).retries += 1
+                    ready_s = perf_counter()
                     lead[2] = (self._mark, _now())
+                except ClientGone:
+                    stats.gone += 1
+                    raise
                 except AnswerBroken as exc:
+                    at_endpoint.failures += 1
+                    stats.broken += 1
                     self._log_failure("answer broke off", route, destination, exc)
                     raise
         finally:
             places.leave(route, destination)
             if tried:
                 self.retries.give_back()
+        ended_s = perf_counter()
+        own_s = sent_s - ready_s + (ended_s - call.answered_s if call.came_whole else 0.0)
+        stats.count(call.status, ended_s - began_s, call.answered_s - began_s, own_s)
         if self._logs_requests:
             LOG.debug("called", function=route.function, endpoint=str(destination.pool.endpoint), method=method)
+
+    def function_names(self) -> list[str]:
+        return self._routes.functions()
+
+    def function_report(self, function: str) -> dict[str, Any] | None:
+        route = self._routes.get(function.encode())
+        if route is None:
+            return None
+        return function_report(route, self._places, self._history.of(function), self._upstream.now_s)
+
+    def totals(self) -> dict[str, Any]:
+        places, resting, retries = self._places, self._upstream.resting, self.retries
+        return {
+            "functions": len(self._routes),
+            "in_flight": places.in_flight,
+            "waiting": places.queue.waiting,
+            "held": places.held.waiting,
+            "unknown_function": self._unknown_function,
+            "no_function_call": self._no_function_call,
+            "second_tries": {"in_use": retries.in_use, "begun": retries.begun, "exhausted": retries.exhausted},
+            "resting": len(resting),
+            "rests_begun": resting.begun,
+        }
+
+    def _stats(self, route: Route[Destination]) -> FunctionStats:
+        if route.stats is None:
+            route.stats = FunctionStats()
+        return route.stats
 
     async def _another(
         self,
@@ -197,11 +256,17 @@ class WeightedRoundRobinHandler(Handler):
     ) -> None:
         """Answer a request that goes to no endpoint."""
         status = HTTPStatus.SERVICE_UNAVAILABLE
+        route = self._routes.get(name)
         if isinstance(exc, Overloaded):
+            if route is not None:
+                self._stats(route).overloaded += 1
             cause = f"function {_shown(name)} in zone {self._zone}: {exc}"
         elif isinstance(exc, NoEndpoint):
+            if route is not None:
+                self._stats(route).no_endpoint += 1
             cause = self._no_endpoint(name)
         elif self._has_weights:
+            self._unknown_function += 1
             status = HTTPStatus.NOT_FOUND
             cause = f"zone {self._zone} has no function {_shown(name)}"
         else:

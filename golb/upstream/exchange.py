@@ -6,6 +6,7 @@ needs a second task, and so does watching for a client that goes away, which beg
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, NoReturn
 
 import structlog
@@ -20,7 +21,7 @@ from golb.upstream.pool import Pool
 from golb.upstream.tunnel import relay_tunnel
 
 if TYPE_CHECKING:
-    from golb.asgi import Receive, ReceiveInto, Send
+    from golb.asgi import Receive, ReceiveInto
     from golb.deadlines import Deadlines, TimeoutQueue
     from golb.forwarding import Call
     from golb.health import Health, RestingEndpoints
@@ -236,6 +237,8 @@ class Upstream:
         while answer.interim is not None:
             await self._relay_interim(answer, call, asked_for_body)
             await connection.read_head()
+        call.answered_s = perf_counter()
+        call.status = answer.status
         if asked_for_body is not None:
             asked_for_body.set()
         headers = call.lead + answer.headers
@@ -251,7 +254,7 @@ class Upstream:
             if connection.watcher is not None:
                 await connection.end_watch()
             await send(event)
-            await relay_tunnel(connection, call.receive, send)
+            await relay_tunnel(connection, call)
             return
         # Whether trailers come is known only at the end, but has to be announced here.
         trailers = (
@@ -263,15 +266,18 @@ class Upstream:
             event["trailers"] = True
         await send(event)
         if answer.complete:
+            call.came_whole = True
             last = answer.take_body()
         else:
-            last = await self._relay_body(connection, answer, send, by_pipe="golb.pipe" in call.extensions)
+            last = await self._relay_body(connection, answer, call, by_pipe="golb.pipe" in call.extensions)
+        call.bytes_out += len(last)
         await send({"type": "http.response.body", "body": last})
         if trailers:
-            await send({"type": "http.response.trailers", "headers": without_hop_by_hop(answer.trailers)})
+            await send({"type": "http.response.trailers", "headers": answer.trailers})
 
-    async def _relay_body(self, connection: UpstreamConnection, answer: Answer, send: Send, *, by_pipe: bool) -> bytes:
+    async def _relay_body(self, connection: UpstreamConnection, answer: Answer, call: Call, *, by_pipe: bool) -> bytes:
         """Pass the body on as it comes; return its last piece, which is for the caller to pass on."""
+        send = call.send
         if not answer.body:  # it may be long in coming, and the head is not to wait for it
             await send({"type": "http.response.body", "body": b"", "more_body": True})
         while True:
@@ -281,14 +287,15 @@ class Upstream:
                 raise AnswerBroken(str(exc)) from exc
             if answer.complete:
                 return body
+            call.bytes_out += len(body)
             await send({"type": "http.response.body", "body": body, "more_body": True})
             if by_pipe and (answer.bytes_left or 0) >= PIPED_BYTES:
                 pipe = self._pipes.take()
                 if pipe is not None:
-                    await self._relay_body_by_pipe(connection, answer, send, pipe)
+                    await self._relay_body_by_pipe(connection, answer, call, pipe)
                     return b""
 
-    async def _relay_body_by_pipe(self, connection: UpstreamConnection, answer: Answer, send: Send, pipe: Pipe) -> None:
+    async def _relay_body_by_pipe(self, connection: UpstreamConnection, answer: Answer, call: Call, pipe: Pipe) -> None:
         """Pass all of the body on, but for its end, which is for the caller."""
         try:
             while not answer.complete:
@@ -296,7 +303,8 @@ class Upstream:
                     await connection.read_body_into(pipe)
                 except UpstreamError as exc:
                     raise AnswerBroken(str(exc)) from exc
-                await send({"type": "http.response.body", "golb.pipe": pipe, "more_body": True})
+                call.bytes_out += pipe.held
+                await call.send({"type": "http.response.body", "golb.pipe": pipe, "more_body": True})
         finally:
             self._pipes.give_back(pipe)
 

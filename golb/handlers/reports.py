@@ -1,0 +1,75 @@
+"""What the load balancer tells of itself: plain lists and dicts, made when somebody asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from golb.stats import EndpointStats, FunctionStats
+
+if TYPE_CHECKING:
+    from golb.handlers.places import Destination, Places
+    from golb.history import Change
+    from golb.routes import Route
+
+
+def function_report(route: Route[Destination], places: Places, changes: list[Change], now_s: float) -> dict[str, Any]:
+    """Tell of one function; golb/admin/openapi has what each member means.
+
+    Args:
+        route: the function.
+        places: knows who waits.
+        changes: its weights of late, the last one in force.
+        now_s: the time by which endpoints rest.
+    """
+    stats: FunctionStats = route.stats or FunctionStats()
+    limits = route.limits
+    last = changes[-1] if changes else None
+    return {
+        "function": route.function,
+        "revision": last.revision if last else 0,
+        "updated_s": last.at_s if last else None,
+        "limits": {"max_inflight": limits.max_inflight, "queue": limits.queue, "timeout_s": limits.timeout_s},
+        "in_flight": route.in_flight,
+        "waiting": places.waiting_for(route.name),
+        "panicking": route.every.is_panicking,
+        **stats.report(),
+        "endpoints": _endpoints(route, stats, now_s),
+        "history": [_change(change) for change in changes],
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    weights = {str(endpoint): weight for endpoint, weight in change.weights.by_endpoint.items()}
+    return {"at_s": change.at_s, "revision": change.revision, "weights": weights}
+
+
+def _endpoints(route: Route[Destination], stats: FunctionStats, now_s: float) -> list[dict[str, Any]]:
+    weights = route.every.weights
+    total = sum(weights.values())
+    nothing = EndpointStats()
+    return [
+        {
+            "endpoint": str(endpoint),
+            "gateway": destination.is_gateway,
+            "weight": weights[destination],
+            "share": weights[destination] / total if total else 0.0,
+            "state": _state(destination, weights[destination]),
+            **stats.by_endpoint.get(destination, nothing).report(),
+            "in_flight": destination.in_flight,
+            "rest": _rest(destination, now_s),
+        }
+        for endpoint, destination in route.endpoints.items()
+    ]
+
+
+def _state(destination: Destination, weight: float) -> str:
+    if not weight:
+        return "draining"
+    return "resting" if destination.health.is_resting else "serving"
+
+
+def _rest(destination: Destination, now_s: float) -> dict[str, Any] | None:
+    health = destination.health
+    if not health.is_resting:
+        return None
+    return {"for_s": round(max(health.ends_s - now_s, 0.0), 3), "failures": health.failures, "cause": health.cause}
