@@ -41,6 +41,11 @@ class TimeoutQueue(Generic[T]):
         """Iterate over what waits now; the queue may change meanwhile."""
         return iter(list(self._started))
 
+    def oldest(self, waited_s: float = 0.0) -> T | None:
+        """Return what has waited for longest, if that is `waited_s` seconds at least; otherwise None."""
+        item, started_s = next(iter(self._started.items()), (None, math.inf))
+        return None if started_s > self._deadlines.now_s - waited_s else item
+
     def start(self, item: T) -> None:
         """Begin to wait. The item must not be in the queue."""
         self._started[item] = self._deadlines.now_s

@@ -45,7 +45,16 @@ class EndpointSet(Generic[T]):
         random: seeds the phase of the schedule.
     """
 
-    __slots__ = ("_due_s", "_panic_threshold", "_rests", "_weights", "in_service", "is_panicking", "resting")
+    __slots__ = (
+        "_changes",
+        "_due_s",
+        "_panic_threshold",
+        "_rests",
+        "_weights",
+        "in_service",
+        "is_panicking",
+        "resting",
+    )
 
     def __init__(
         self, weights: Mapping[T, int | float], *, rests: RestingEndpoints, panic_threshold: float, random: Random
@@ -74,10 +83,18 @@ class EndpointSet(Generic[T]):
     def update(self, weights: Mapping[T, int | float]) -> None:
         """Take new weights over; each endpoint that stays is owed what it was owed."""
         self._weights = weights
-        self.renew()
+        self._divide()
 
     def renew(self) -> None:
-        """Look anew at which endpoints rest."""
+        """Look anew at which endpoints rest, and when they are to be tried."""
+        if self._changes != self._rests.changes:
+            self._divide()
+        elif self.resting:
+            self._due_s = min(map(self._due, self.resting))
+
+    def _divide(self) -> None:
+        """Tell those that rest from those in service."""
+        self._changes = self._rests.changes
         weights = self._weights
         resting = []
         if self._rests:

@@ -229,6 +229,10 @@ class Call:
     send: Send
     extensions: dict[str, Any]
     """Of the ASGI scope."""
+    body_bytes: int = 0
+    """Length of `body`, without chunks around it."""
+    upgrade: bytes = b""
+    """The protocols that the head asks to switch to; empty: it does not."""
     receive_into: ReceiveInto | None = None
     """Moves the next piece of a body of known length into a pipe, where the server can; `receive` comes first."""
     answered_s: float = 0.0
@@ -238,7 +242,7 @@ class Call:
     came_whole: bool = False
     """The answer had come to its end by then."""
     bytes_in: int = 0
-    """Of the request's body, beside `body`, that have been passed on."""
+    """Of the request's body, that have been passed on; chunks and trailers do not count."""
     bytes_out: int = 0
     """Of the answer's body, likewise."""
 

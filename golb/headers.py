@@ -185,6 +185,19 @@ def protocols(upgrade: bytes) -> bytes:
     return b", ".join([protocol for protocol in asked if protocol and protocol.lower() != b"h2c"])
 
 
+def switches_as_asked(granted: Iterable[bytes], asked: bytes) -> bool:
+    """Tell whether the `Upgrade` values of a 101 name protocols, and only such as `asked`, another such value, names too.
+
+    RFC 9110, 7.8: a server must not switch to anything else.
+    """
+    names = {name for value in granted for name in _protocol_names(value)}
+    return bool(names) and names <= _protocol_names(asked)
+
+
+def _protocol_names(upgrade: bytes) -> set[bytes]:
+    return {protocol.strip(b" \t").lower() for protocol in upgrade.split(b",")} - {b""}
+
+
 def _trailer_name(name: bytes) -> bytes | None:
     alike = dashed(name.lower())
     return None if alike in _NOT_IN_TRAILERS or alike.startswith(_NO_TRAILER_BEGINS) else name

@@ -86,6 +86,8 @@ class RestingEndpoints:
         self._resting: dict[Health, None] = {}
         self.epoch = 0
         """Grows whenever an endpoint has begun to rest, has failed again, or serves again."""
+        self.changes = 0
+        """Grows only where it makes a difference to who rests; trials come far more often, and concern a few endpoints."""
         self.begun = 0
         """How often an endpoint has begun to rest."""
 
@@ -145,6 +147,7 @@ class RestingEndpoints:
         if not health.is_resting:
             health.is_resting = True
             self.begun += 1
+            self.changes += 1
             self._resting[health] = None
 
     def succeed(self, health: Health, *, trial: bool) -> None:
@@ -166,6 +169,7 @@ class RestingEndpoints:
     def _end_rest(self, health: Health) -> None:
         health.is_resting = False
         del self._resting[health]
+        self.changes += 1
         self.epoch += 1
 
     def _rest_s(self, health: Health) -> float:

@@ -18,7 +18,7 @@ from golb.errors import NoEndpoint
 from golb.health import Health, RestingEndpoints, RestPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import ItemsView, Mapping
 
 REPEATABLE = settings(derandomize=True, deadline=None, max_examples=50)
 
@@ -346,3 +346,38 @@ def test_another_one_is_found_if_there_is_one(
     assert (other in left) if left else (other is None)
     if other is not None and other.health.is_resting:
         assert all(pod.health.is_resting for pod in left)
+
+
+# What it costs.
+
+
+class Watched(dict[Pod, float]):
+    """Weights that count how often they are gone through."""
+
+    reads = 0
+
+    def items(self) -> ItemsView[Pod, float]:  # type: ignore[override] # what `dict` returns has no public name
+        self.reads += 1
+        return super().items()
+
+
+def test_trials_make_no_set_look_through_all_its_endpoints_again() -> None:
+    setting = Setting(1, 1, 1)
+    setting.fail(0)
+    weights = Watched(setting.by_pod(1, 1, 1))
+    setting.set.update(weights)
+    stranger = Health("of another set")
+    setting.rests.fail(stranger, 0.0, "refused", unsent=True, quick=True, trial=False)
+    setting.set.renew()
+    reads = weights.reads
+    assert reads > 0
+    for health in (stranger, setting.pods[0].health):
+        for now_s in (1.0, 5.0, 20.0):
+            setting.rests.begin_trial(health, now_s)
+            setting.set.renew()
+            setting.rests.fail(health, now_s, "refused", unsent=True, quick=True, trial=True)
+            setting.rests.end_trial(health)
+            setting.set.renew()
+    assert weights.reads == reads
+    assert setting.set.next(20.0 + NOT_YET_S, replayable=True) is not setting.pods[0]
+    assert setting.set.next(LATER_S, replayable=True) is setting.pods[0]

@@ -1,9 +1,10 @@
 """Which clients have a place: the limit on connections, and who gives way while others wait.
 
 A client for which there is no place is not accepted: the kernel's backlog holds it. While one waits there,
-- the connection that has been idle for longest is closed, unless it is so only since a moment: its next request may be on its way;
+- the connection that has waited for longest for the end of a request's head is closed, unless that is usual: 408, or nothing if no head has begun;
+- if there is none, the one that has been idle for longest, unless it is so only since a moment: its next request may be on its way;
 - a response that begins is its connection's last, and says so.
-So clients are served in turn, and none is cut off in a request.
+So clients are served in turn, none is cut off in a request that has come, and those that say nothing hold up nobody for long.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ MOST_BY_DEFAULT = 16384
 
 # How long a connection has to have been idle to be closed for another.
 _IDLE_S = 0.25
+# The same for one whose first request, or whose request that has begun, does not come.
+_SILENT_S = 1.0
 # A connection becomes idle without saying so to who looks for one.
 _LOOK_AGAIN_S = 0.1
 # A shortage that has not shown for so long is over.
@@ -71,7 +74,7 @@ class Admission:
         self.delayed = 0
         """How often one found none and had to wait."""
         self.closed_for_room = 0
-        """Idle connections that gave way to another."""
+        """Connections that gave way to another, since they were idle or silent."""
         self.is_wanted = False
         """Somebody waits for a place: a response that begins is its connection's last."""
         self._timeouts = timeouts
@@ -104,7 +107,7 @@ class Admission:
             while self.open >= self.limit:
                 self.is_wanted = True
                 self._tell("connection limit reached", limit=self.limit, variable="eb_go_lb_max_connections")
-                self._close_longest_idle()
+                self._close_longest_waiting()
                 await self._wait_for_an_end(_LOOK_AGAIN_S)
         finally:
             self.is_wanted = False
@@ -115,20 +118,24 @@ class Admission:
         if failure.errno not in _SHORT_OF_DESCRIPTORS:
             await trio.sleep(pause_s)
             return
-        if self._make_room():
+        # A client that is idle gives way first: a connection to an endpoint that does is missed by the very next request.
+        self._close_longest_waiting()
+        if self._timeouts.idle.oldest() is None and self._make_room():
             return
-        self._close_longest_idle()
         self.is_wanted = True
         try:
             await self._wait_for_an_end(pause_s)
         finally:
             self.is_wanted = False
 
-    def _close_longest_idle(self) -> None:
-        connection = next(iter(self._timeouts.idle), None)
-        if connection is not None and connection.has_been_idle(_IDLE_S):
-            connection.stop_waiting()
-            self.closed_for_room += 1
+    def _close_longest_waiting(self) -> None:
+        if (silent := self._timeouts.head.oldest(_SILENT_S)) is not None:
+            silent.time_head_out()
+        elif (idle := self._timeouts.idle.oldest(_IDLE_S)) is not None:
+            idle.stop_waiting()
+        else:
+            return
+        self.closed_for_room += 1
 
     async def _wait_for_an_end(self, at_most_s: float) -> None:
         with trio.move_on_after(at_most_s):

@@ -56,8 +56,6 @@ class Timeouts:
     """The waits of all connections of a server, one queue for each kind; all in seconds, 0 = for ever."""
 
     def __init__(self, deadlines: Deadlines, *, head_s: float, idle_s: float, stall_s: float) -> None:
-        self.clock = deadlines
-        """Tells the time at which a wait begins."""
         self.head: TimeoutQueue[Connection] = deadlines.queue(head_s, Connection.time_head_out)
         """From the first byte of a head, or the begin of the connection, to the head's end."""
         self.idle: TimeoutQueue[Connection] = deadlines.queue(idle_s, Connection.stop_waiting)
@@ -104,7 +102,6 @@ class Connection:
         "_stop_reading",
         "_stream",
         "_timeouts",
-        "_waiting_since_s",
         "_writer",
     )
 
@@ -135,7 +132,6 @@ class Connection:
         self._body_taken = False
         self._head_timed_out = False
         self._read_ahead_bytes = 0
-        self._waiting_since_s = 0.0
 
     async def run(self) -> None:
         """Serve until the connection ends. Raises nothing; cancelled, it closes at once."""
@@ -159,10 +155,6 @@ class Connection:
             self.abort()
 
     # Called by timeouts and by the server, from other tasks.
-
-    def has_been_idle(self, seconds: float) -> bool:
-        """Tell whether a connection that is idle has been so for at least so long."""
-        return self._timeouts.clock.now_s - self._waiting_since_s >= seconds
 
     def abort(self) -> None:
         """Close at once. A response that is under way ends visibly."""
@@ -195,7 +187,6 @@ class Connection:
             if reader.in_head:  # it came behind the request before
                 timer = self._timeouts.head
             timer.start(self)
-            self._waiting_since_s = self._timeouts.clock.now_s
             try:
                 while not reader.requests:
                     data = await self._stream.receive_some(RECEIVE_BYTES)

@@ -98,6 +98,11 @@ class Server:
             ) from exc
         return opened
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether it accepts no more."""
+        return self._drain_requested.is_set()
+
     def drain(self) -> None:
         """Stop accepting; let requests in flight finish within the drain timeout, then `run` returns."""
         self._drain_requested.set()

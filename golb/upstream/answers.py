@@ -29,7 +29,12 @@ _TOO_LONG = f"the answer's head or trailers are longer than {MAX_HEAD_BYTES} byt
 _BODILESS = frozenset({204, 304})
 _SWITCHING_PROTOCOLS = 101
 _UPGRADE_REQUIRED = 426
+# llhttp lets 100 to 103 end with their heads, whatever those say; of any other 1xx that has a framing it reads a body.
+_LAST_INTERIM_WITHOUT_BODY = 103
 
+_FRAMING = (b"content-length", b"transfer-encoding")
+# llhttp takes any number of zeros in front of 64 bits; a client may not.
+_LENGTH_DIGITS = 20
 # Headers that need more than being passed on, by their name in lower case.
 _SPECIAL = HOP_BY_HOP | {b"content-length", X_FINAL_HOST, X_FORWARDED_FOR}
 _PLAIN_NAMES = NameCache(lambda name: None if name.lower() in _SPECIAL else name.lower())
@@ -201,6 +206,7 @@ class AnswerReader:
             if status < 100:
                 raise UpstreamError(f"the answer's status is {status:03}")
             self._take_head()
+            _check_interim(status, answer.headers, answer.special)
             answer.interim = answer.interim or []
             answer.interim.append((status, answer.headers))
             answer.headers, answer.special = [], []
@@ -262,6 +268,8 @@ class AnswerReader:
         connection: list[bytes] = []
         for name, value in answer.special:
             if name == b"content-length":
+                if len(value) > _LENGTH_DIGITS:
+                    raise UpstreamError(f"the answer's Content-Length has more than {_LENGTH_DIGITS} digits")
                 length = int(value)
                 headers.append((name, value))
             elif name == b"connection":
@@ -287,3 +295,12 @@ class AnswerReader:
         elif not answer.chunked and status not in _BODILESS and status != _SWITCHING_PROTOCOLS:
             answer.bytes_left = length
             answer.until_close = length is None
+
+
+def _check_interim(status: int, headers: Headers, special: Headers) -> None:
+    """Refuse an interim answer whose end llhttp and others may see in different places, or that has too many headers."""
+    if len(headers) + len(special) > MAX_HEADERS:
+        raise UpstreamError(f"an interim answer has more than {MAX_HEADERS} headers")
+    # RFC 9112, 6.3: it ends with its head. Read as a body, what follows would become the begin of the final answer's.
+    if status > _LAST_INTERIM_WITHOUT_BODY and any(name in _FRAMING for name, _ in special):
+        raise UpstreamError(f"an interim answer, {status}, says that it has a body")

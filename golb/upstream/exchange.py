@@ -14,7 +14,7 @@ import trio
 
 from golb.errors import AnswerBroken, ClientGone, LocalError, NoConnection, UpstreamError, UpstreamTimeoutError
 from golb.forwarding import IDEMPOTENT
-from golb.headers import with_lead, without_hop_by_hop
+from golb.headers import switches_as_asked, with_lead, without_hop_by_hop
 from golb.pipes import PipePool
 from golb.upstream.connection import StaleConnectionError, UpstreamConnection
 from golb.upstream.pool import Pool
@@ -164,7 +164,10 @@ class Upstream:
         connection.begin(call.receive, head_request=call.method == "HEAD")
         self._watch_queue.start(connection)
         try:
-            request = call.head + call.body if call.body else call.head
+            request = call.head
+            if call.body:
+                request += call.body
+                call.bytes_in = call.body_bytes
             if not connection.stream.send_later(request):
                 await connection.write(request)
             await self._relay_answer(connection, call, None)
@@ -175,8 +178,8 @@ class Upstream:
 
     async def _exchange_with_upload(self, connection: UpstreamConnection, call: Call) -> None:
         connection.begin(call.receive, head_request=call.method == "HEAD")
-        connection.watch()
         connection.request_sent = False
+        call.bytes_in = call.body_bytes
         await connection.write(call.head + call.body)
         failure: Exception | None = None
         asked_for_body = trio.Event()
@@ -193,28 +196,32 @@ class Upstream:
             connection.spoil()  # the endpoint still waits for the rest
 
     async def _upload(self, connection: UpstreamConnection, call: Call, asked_for_body: trio.Event) -> None:
-        """Send the body as it comes, then watch the client."""
+        """Send the body as it comes, then watch the client.
+
+        The endpoint's time to answer begins at the end of the body: how long that takes is up to the client.
+        """
         try:
             if call.expects_continue:
                 with trio.move_on_after(_CONTINUE_TIMEOUT_S):
                     await asked_for_body.wait()
-                if connection.answer.status:
-                    return  # answered without the body
+                if connection.answer.status:  # answered without the body
+                    connection.watch()
+                    return
             received = bool(call.body)
             while call.more_body:
                 if received and call.receive_into is not None and (call.bytes_left or 0) >= PIPED_BYTES:
                     await self._upload_by_pipe(connection, call, call.receive_into)
                 elif data := call.frame(await call.receive()):
                     await connection.write(data)
-                    self.answer_timeouts.restart(connection)
                 received = True
             connection.request_sent = True
+            connection.watch()
             await _wait_for_disconnect(call.receive)
             connection.abort(ClientGone("the client went away before its answer was there"))
         except ClientGone as exc:
             connection.abort(exc)
         except UpstreamError:
-            pass  # the endpoint reads no more: why, its answer or its failure tells the reader
+            connection.watch()  # the endpoint reads no more: why, its answer or its failure tells the reader
 
     async def _upload_by_pipe(self, connection: UpstreamConnection, call: Call, receive_into: ReceiveInto) -> None:
         pipe = self._pipes.take()
@@ -225,7 +232,6 @@ class Upstream:
             while call.more_body:
                 call.pass_body(await receive_into(pipe))
                 await connection.write_from(pipe)
-                self.answer_timeouts.restart(connection)
         finally:
             self._pipes.give_back(pipe)
 
@@ -246,7 +252,8 @@ class Upstream:
             headers = with_lead(call.lead, answer.headers, answer.final_hosts, answer.forwarded_for)
         event = {"type": "http.response.start", "status": answer.status, "headers": headers}
         if answer.status == _TUNNEL_STATUS:
-            if not answer.upgraded or "golb.tunnel" not in call.extensions:
+            granted = [value for name, value in answer.headers if name == b"upgrade"]
+            if not (answer.upgraded and call.upgrade and switches_as_asked(granted, call.upgrade)):
                 raise UpstreamError("the endpoint switched to another protocol without being asked")
             connection.spoil()
             # From here on `receive` is the tunnel's.

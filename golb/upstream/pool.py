@@ -29,6 +29,8 @@ _LACKS = {
     errno.EADDRNOTAVAIL: "no local port (net.ipv4.ip_local_port_range)",
 }
 """What fails a connection on this side of it, in the words of `LocalError`."""
+# A failure that comes within this has cost the request no time. A name server, or a host that nobody finds in its network, may take seconds.
+_QUICK_S = 0.1
 # A port is free again only a minute after its connection has been closed.
 _FREED_BY_CLOSING = _LACKS.keys() - {errno.EADDRNOTAVAIL}
 
@@ -74,6 +76,7 @@ class Pool:
         """
         upstream = self._upstream
         timeout_s = upstream.connect_timeout_s
+        began_s = trio.current_time()
         try:
             with trio.fail_after(timeout_s):
                 stream = await self._open_stream()
@@ -83,7 +86,8 @@ class Pool:
             lack = _LACKS.get(exc.errno or 0)
             if lack is not None:
                 raise LocalError(f"not asked, since this node has {lack} left: {exc.strerror}") from exc
-            raise NoConnection(f"cannot connect: {exc.strerror or exc}") from exc
+            quick = trio.current_time() - began_s < _QUICK_S
+            raise NoConnection(f"cannot connect: {exc.strerror or exc}", quick=quick) from exc
         return UpstreamConnection(self, stream, upstream.answer_timeouts, upstream.write_timeouts)
 
     async def _open_stream(self) -> SocketStream:
@@ -124,7 +128,7 @@ class Pool:
 
 def close_longest_idle(upstream: Upstream) -> bool:
     """Close the connection, to whichever endpoint, that has not been used for longest; false if none is idle."""
-    connection = next(iter(upstream.idle_timeouts), None)
+    connection = upstream.idle_timeouts.oldest()
     if connection is None:
         return False
     upstream.idle_timeouts.stop(connection)

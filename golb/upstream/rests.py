@@ -9,16 +9,29 @@ import structlog
 from golb.health import RestingEndpoints, RestPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from golb.config import Config
     from golb.health import Health
 
 LOG = structlog.get_logger()
 
 
-def resting_endpoints(config: Config) -> RestingEndpoints:
-    """Make what a configuration asks for; whoever begins to rest, or serves again, is logged."""
+def resting_endpoints(config: Config, on_change: Callable[[Health, float], object] | None = None) -> RestingEndpoints:
+    """Make what a configuration asks for; whoever begins to rest, or serves again, is logged.
+
+    Args:
+        config: what it asks for.
+        on_change: told of it too, and for how many seconds it rests, 0 if it serves again.
+    """
     policy = RestPolicy(is_on=config.failover, min_s=config.rest_min, max_s=config.rest_max, after=config.rest_after)
-    return RestingEndpoints(policy, _log_change)
+
+    def tell(health: Health, rest_s: float) -> None:
+        _log_change(health, rest_s)
+        if on_change is not None:
+            on_change(health, rest_s)
+
+    return RestingEndpoints(policy, tell)
 
 
 def _log_change(health: Health, rest_s: float) -> None:

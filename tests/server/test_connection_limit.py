@@ -100,6 +100,26 @@ async def test_the_connection_that_has_been_idle_for_longest_gives_way() -> None
         assert (admission.accepted, admission.delayed, admission.closed_for_room) == (3, 1, 1)
 
 
+async def test_clients_that_say_nothing_or_go_on_for_ever_give_way_before_those_that_were_served() -> None:
+    async with (
+        running_server(answer_ok, max_connections="3") as running,
+        await running.connect() as served,
+        await running.connect() as silent,
+        await running.connect() as trickling,
+    ):
+        assert await ask(served) == []
+        await trickling.send(GET[:-2])
+        await trio.sleep(1.1)  # by then they are not just slow
+        async with await running.connect() as third:
+            assert await ask(third) == []
+            assert await silent.read_to_end() == b""
+            async with await running.connect() as fourth:
+                assert await ask(fourth) == []
+                assert (await trickling.read_response()).status == 408
+        assert await ask(served) == []
+        assert running.server.admission.closed_for_room == 2
+
+
 async def test_a_connection_with_a_request_does_not_give_way_but_its_answer_is_its_last() -> None:
     may_answer = trio.Event()
 

@@ -104,6 +104,36 @@ def test_interim_answers_come_first() -> None:
     assert (seen.interim, seen.status) == ([(100, []), (103, [(b"link", b"a")])], 200)
 
 
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"Transfer-Encoding: chunked", chunked(b"leaked", trailers=b"X-Leaked: 1\r\n")),
+        (b"Transfer-Encoding: gzip", b"leaked"),
+        (b"Content-Length: 4", b"\r\n\r\n"),
+        (b"Content-Length: 13", b"HTTP/1.1 \r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("piece_bytes", [1, 7, 1000])
+def test_nothing_behind_an_interim_answer_is_read_as_its_body(framing: bytes, body: bytes, piece_bytes: int) -> None:
+    good = answer(b"Content-Length: 2", body=b"ok")
+    for status in (b"100 Continue", b"102 Processing", b"103 Early Hints", b"104 Odd", b"199 Odd"):
+        hint = answer(framing, status=status)
+        for data in (hint + good, hint + body + good):
+            seen = read([data[i : i + piece_bytes] for i in range(0, len(data), piece_bytes)])
+            assert seen.failed or (seen.body, seen.headers) == (b"ok", [(b"content-length", b"2")])
+
+
+def test_an_interim_answer_without_end_is_refused() -> None:
+    hint = answer(b"Transfer-Encoding: chunked", status=b"199 Odd")
+    assert read([hint, *[b"ea60\r\n" + b"b" * 60000 + b"\r\n"] * 3]).failed
+
+
+def test_an_interim_answer_has_as_few_headers_as_another() -> None:
+    lines = [b"X-%d: 1" % number for number in range(MAX_HEADERS)]
+    assert not read([answer(*lines, status=b"103 Early Hints") + answer(b"Content-Length: 0")]).failed
+    assert read([answer(*lines, b"One-More: 1", status=b"103 Early Hints") + answer(b"Content-Length: 0")]).failed
+
+
 @pytest.mark.parametrize("protocol", [b"RTSP", b"ICE"])
 @pytest.mark.parametrize("piece_bytes", [1, 7, 1000])
 def test_an_answer_of_another_protocol_is_refused_however_it_is_cut(protocol: bytes, piece_bytes: int) -> None:
@@ -164,6 +194,11 @@ def test_the_protocol_that_426_requires_goes_on() -> None:
     lines = (b"Connection: upgrade", b"Upgrade: websocket", b"Content-Length: 0")
     assert (b"upgrade", b"websocket") in read([answer(*lines, status=b"426 Upgrade Required")]).headers
     assert (b"upgrade", b"websocket") not in read([answer(*lines)]).headers
+
+
+def test_a_length_has_as_few_digits_as_that_of_a_request() -> None:
+    assert read([answer(b"Content-Length: " + b"2".zfill(20), body=b"ok")]).complete
+    assert read([answer(b"Content-Length: " + b"2".zfill(21), body=b"ok")]).failed
 
 
 def test_header_count_is_bounded() -> None:

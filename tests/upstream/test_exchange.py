@@ -461,6 +461,16 @@ async def test_an_endpoint_that_never_says_continue_gets_the_body_after_a_second
         await expect_goes_on(client, endpoint)
 
 
+async def test_the_wait_for_continue_is_not_taken_from_the_endpoints_time_to_answer() -> None:
+    async with asked(expecting(), response_timeout="0.5") as (client, endpoint):
+        await endpoint.read_head()
+        assert (await client.read_head()).first_line == CONTINUE
+        await client.send(b"hello")
+        assert await endpoint.read_exactly(5) == b"hello"
+        await endpoint.send(OK)
+        assert (await client.read_response()).status == 200
+
+
 async def test_a_body_that_came_without_waiting_goes_on_without_waiting() -> None:
     async with asked(expecting() + b"hello") as (client, endpoint):
         got = await endpoint.read_request()
@@ -670,6 +680,29 @@ async def test_an_upload_that_goes_on_keeps_the_answers_time_from_running() -> N
         assert await endpoint.read_exactly(6) == b"aaaaaa"
         await endpoint.send(OK)
         assert (await client.read_response()).status == 200
+
+
+async def test_a_client_that_pauses_in_its_body_is_not_taken_for_an_endpoint_that_does_not_answer() -> None:
+    variables = {"response_timeout": "100ms", "rest_after": "1"}
+    with scripted_endpoint() as pod:
+        async with running_golb(pod.authority, **variables) as golb, await golb.connect() as client:
+            await client.send(request(b"Content-Length: 4", method=b"POST") + b"bo")
+            async with await pod.accept() as endpoint:
+                await endpoint.read_head()
+                await trio.sleep(0.3)  # the timeout is what is tested
+                await client.send(b"dy")
+                assert await endpoint.read_exactly(4) == b"body"
+                assert (await client.read_head()).status == 504
+                assert len(golb.upstream.resting) == 1
+
+
+async def test_an_answer_that_pauses_too_long_behind_a_body_that_was_not_wanted_breaks_off() -> None:
+    async with asked(expecting(), response_timeout="100ms") as (client, endpoint):
+        await endpoint.read_head()
+        await endpoint.send(answer(b"Content-Length: 2", body=b"n"))
+        await client.read_head()
+        with pytest.raises(EOFError):
+            await client.read_exactly(2)
 
 
 async def test_an_endpoint_that_does_not_read_the_body_gets_504() -> None:

@@ -219,6 +219,32 @@ async def test_an_upgrade_is_asked_for_only_where_the_client_could_take_it(old: 
                 assert (await client.read_response()).status == 200
 
 
+@pytest.mark.parametrize(
+    ("asked", "granted", "status"),
+    [
+        (b"websocket", b"websocket", 101),
+        (b"IRC/6.9, websocket", b"WebSocket", 101),
+        (b"TLS/1.0, HTTP/2.0", b"TLS/1.0, HTTP/2.0", 101),
+        (b"websocket", b"h2c", 502),
+        (b"h2c, websocket", b"h2c", 502),
+        (b"websocket", b"websocket, h2c", 502),
+        (b"websocket", b"websocket\r\nUpgrade: h2c", 502),
+        (b"IRC/6.9", b"IRC", 502),
+        (b"websocket", b",", 502),
+    ],
+)
+async def test_an_endpoint_switches_to_what_golb_has_asked_it_for_or_not_at_all(
+    asked: bytes, granted: bytes, status: int
+) -> None:
+    with scripted_endpoint() as pod:
+        async with running_golb(pod.authority) as golb, await golb.connect() as client:
+            await client.send(UPGRADE.replace(b"Upgrade: websocket", b"Upgrade: " + asked))
+            async with await pod.accept() as endpoint:
+                await endpoint.read_head()
+                await endpoint.send(SWITCH.replace(b"Upgrade: websocket", b"Upgrade: " + granted))
+                assert (await client.read_head()).status == status
+
+
 async def test_a_request_with_a_body_does_not_ask_for_an_upgrade() -> None:
     with scripted_endpoint() as pod:
         async with running_golb(pod.authority) as golb, await golb.connect() as client:
