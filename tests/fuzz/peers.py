@@ -5,6 +5,7 @@ It is more lenient than golb here and there (it takes bare line feeds, say). Wha
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ Headers = list[tuple[bytes, bytes]]
 
 # h11 bounds a head by itself; golb's bounds are to be met first.
 _MAX_HEAD_BYTES = 1 << 20
+# h11 takes 20 digits of a chunk's size; RFC 9112, 7.1 allows any number of zeros in front, and llhttp takes them.
+_LONG_CHUNK_SIZE = re.compile(rb"\n0[0-9A-Fa-f]{20}")
 
 
 @define
@@ -93,7 +96,7 @@ class ResponseView:
     tunnelled: bytes | None = None
     """What followed a 101."""
     rest: bytes = b""
-    """What followed the last answer."""
+    """What followed the last answer, or what is at fault."""
 
 
 def read_responses(data: bytes, asked: Iterable[Asked], *, ended: bool) -> ResponseView:
@@ -117,6 +120,7 @@ def read_responses(data: bytes, asked: Iterable[Asked], *, ended: bool) -> Respo
             is_over = _read_answer(connection, view)
         except h11.RemoteProtocolError as exc:
             view.fault = str(exc)
+            view.rest = connection.trailing_data[0]
             return view
         if not is_over and ended:
             connection.receive_data(b"")
@@ -130,6 +134,11 @@ def read_responses(data: bytes, asked: Iterable[Asked], *, ended: bool) -> Respo
             return view
     view.rest = data
     return view
+
+
+def stops_at_zeros(fault: str | None, data: bytes) -> bool:
+    """Tell whether a chunk's size is all that h11 finds wrong in `data`, and it has more zeros than h11 takes."""
+    return (fault or "").startswith("illegal chunk header") and _LONG_CHUNK_SIZE.search(data) is not None
 
 
 def _read_answer(connection: h11.Connection, view: ResponseView) -> bool:
