@@ -91,7 +91,9 @@ def _print_what_stands(stage: Stage, environ: Mapping[str, str]) -> None:
     say("")
     say(f"etcd    {stage.etcd_url}")
     for golb in stage.golbs:
-        say(f"{golb.zone}  http://{golb.address}  golb on node {golb.node}")
+        say(
+            f"{golb.zone}  http://{golb.address}  golb on node {golb.node}; live page: http://{golb.host}:{golb.admin_port}/"
+        )
         for table in stage.tables:
             if table.placement.zone == golb.zone:
                 shares = (f"{ip} x {weight}" for ip, weight in zip(table.ips, table.weights, strict=True))

@@ -25,6 +25,8 @@ class Zone:
     node: str
     port: int
     """The port that its golb takes if it is free."""
+    admin_port: int
+    """Likewise, for what it tells of itself."""
 
 
 @frozen(kw_only=True)
@@ -51,8 +53,8 @@ class Endpoint:
 
 
 ZONES = (
-    Zone(name="zone-a", node="eb-a-controller", port=8080),
-    Zone(name="zone-b", node="eb-b-controller", port=8081),
+    Zone(name="zone-a", node="eb-a-controller", port=8080, admin_port=9080),
+    Zone(name="zone-b", node="eb-b-controller", port=8081, admin_port=9081),
 )
 PLACEMENTS = (
     Placement(function="resnet", zone="zone-a", weights=(5, 3, 1)),

@@ -49,6 +49,7 @@ class Golb:
     node: str
     host: str
     port: int
+    admin_port: int
     etcd: str
     """`host:port`."""
     gateway: str
@@ -77,6 +78,7 @@ class Golb:
             "eb_go_lb_node_name": self.node,
             "eb_go_lb_listen_host": self.host,
             "eb_go_lb_listen_port": str(self.port),
+            "eb_go_lb_admin_listen": f"{self.host}:{self.admin_port}",
             "eb_go_lb_gateways": self.gateway,
             "eb_go_lb_drain_timeout": str(DRAIN_TIMEOUT_S),
         }

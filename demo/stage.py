@@ -48,10 +48,10 @@ class Stage:
         self.say("golb demo: starting etcd")
         etcd_port = ETCD_PORT if not free_ports and is_free(ETCD_PORT) else None
         self.etcd_url = await nursery.start(run_etcd, etcd_port, self.directory, self._on_exit)
-        golb_ports = choose_ports([None if free_ports else zone.port for zone in ZONES])
+        wished = [*(zone.port for zone in ZONES), *(zone.admin_port for zone in ZONES)]
+        golb_ports = choose_ports([None if free_ports else port for port in wished])
         if not free_ports:
-            got = [urlsplit(self.etcd_url).port, *golb_ports]
-            self._say_what_was_taken([ETCD_PORT, *(zone.port for zone in ZONES)], got)
+            self._say_what_was_taken([ETCD_PORT, *wished], [urlsplit(self.etcd_url).port, *golb_ports])
         self.golbs = self._cast(golb_ports)
         gateways_by_zone = {golb.zone: golb.gateway for golb in self.golbs}
         self.tables = tables(endpoints, gateways_by_zone)
@@ -71,18 +71,22 @@ class Stage:
                 self.say(f"golb demo: port {wish} is taken, using {port} in its place")
 
     def _cast(self, ports: Sequence[int]) -> list[Golb]:
-        (zone_a, zone_b), (port_a, port_b) = ZONES, ports
+        (zone_a, zone_b), (port_a, port_b, admin_a, admin_b) = ZONES, ports
         return [
             Golb(
                 zone=zone.name,
                 node=zone.node,
                 host=HOST,
                 port=port,
+                admin_port=admin_port,
                 etcd=self.etcd_address,
                 gateway=f"{HOST}:{gateway_port}",
                 log=self.directory / f"golb-{zone.name}.log",
             )
-            for zone, port, gateway_port in ((zone_a, port_a, port_b), (zone_b, port_b, port_a))
+            for zone, port, admin_port, gateway_port in (
+                (zone_a, port_a, admin_a, port_b),
+                (zone_b, port_b, admin_b, port_a),
+            )
         ]
 
     async def _put(self, table: Table) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LOG = structlog.get_logger()
 
 WEIGHTS = "weights"
+DOCTOR = "doctor"
 COMPLETION_VARIABLE = "_GOLB_COMPLETE"
 """By which a shell asks for completions."""
 
@@ -34,13 +35,13 @@ EXIT_CONFIG = 2
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Carry out a command and return the exit code: 0, 1 if golb cannot listen, 2 if the configuration is wrong.
 
-    `weights` has more of them, see `golb.commands.errors`.
+    `weights` and `doctor` have more of them, see `golb.commands`.
     """
-    if arguments[:1] == [WEIGHTS] or environ.get(COMPLETION_VARIABLE):
-        return _run_weights(arguments, environ)
+    if arguments[:1] in ([WEIGHTS], [DOCTOR]) or environ.get(COMPLETION_VARIABLE):
+        return _run_command(arguments, environ)
     command = _parser().parse_args(arguments).command
-    if command == WEIGHTS:  # behind `--`
-        return _run_weights([WEIGHTS], environ)
+    if command in (WEIGHTS, DOCTOR):  # behind `--`
+        return _run_command([command], environ)
     try:
         config = Config.from_environ(environ)
         if command == "check":
@@ -63,11 +64,11 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _run_weights(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+def _run_command(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     # What it stands on takes time and memory, and the load balancer needs none of it.
-    from golb.commands import run_weights  # noqa: PLC0415
+    from golb.commands import run_command  # noqa: PLC0415
 
-    return run_weights(arguments, environ)
+    return run_command(arguments, environ)
 
 
 def _raise_descriptor_limit() -> None:
@@ -92,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command", title="commands; none runs the load balancer")
     commands.add_parser("check", help="print the configuration as golb understands it, and exit")
     commands.add_parser(WEIGHTS, help="look at the weights in etcd, and change them: golb weights --help")
+    commands.add_parser(DOCTOR, help="say what is wrong with a set-up, and what to do about it: golb doctor --help")
     return parser
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field, fields, frozen
 
+from golb.addresses import ListenAddress
 from golb.errors import ConfigError, WeightsError
 from golb.headers import TOKEN
 from golb.networks import TargetNetworks, TrustedProxies
@@ -32,12 +33,16 @@ DEFAULT_ETCD_PORT = 2379
 HIDDEN = "***"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MODES = ("dev", "prod")
+ACCESS_LOGS = ("off", "json", "common")
+TRACINGS = ("off", "otlp")
 
 _SHOWN_CHARACTERS = 200
 # What is not set here is an empty list, not None.
 _PARSED_EMPTY = ("gateways", "target_networks")
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h)?", re.ASCII)
+# RFC 6750, 2.1: what can stand in a header as it is.
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
@@ -96,6 +101,12 @@ def _secret(text: str) -> str:
     return text
 
 
+def _token(text: str) -> str:
+    if not _BEARER_TOKEN.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(text)
@@ -114,6 +125,15 @@ def _percent(text: str) -> float:
     if not (text[-1] in "%0123456789." and 0 <= percent <= 100):
         raise ValueError(text)
     return percent
+
+
+def _sample(text: str) -> float:
+    one, slash, of = text.partition("/")
+    if not slash:
+        return _percent(text)
+    if one.strip() != "1":
+        raise ValueError(text)
+    return 100 / _positive_count(of.strip())
 
 
 def _etcd_urls(text: str) -> tuple[str, ...]:
@@ -197,12 +217,43 @@ class Config:
         "dev", _one_of(*MODES), " | ".join(MODES), "logs: coloured lines on stderr, or JSON lines on stdout"
     )
     log_level: str = _variable("info", _one_of(*LOG_LEVELS), " | ".join(LOG_LEVELS), "the least level that is logged")
+    access_log: str = _variable(
+        "off",
+        _one_of(*ACCESS_LOGS),
+        " | ".join(ACCESS_LOGS),
+        "a line for each call, as JSON or in the Common Log Format",
+    )
+    access_log_path: Path | None = _variable(
+        "", _path, "the path of a file to append to", "where these lines go; default: stdout"
+    )
+    access_log_sample: float = _variable(
+        "100", _sample, f"{_PERCENT}, or 1/N such as 1/100", "how many of the calls have a line, in percent"
+    )
+    tracing: str = _variable(
+        "off", _one_of(*TRACINGS), " | ".join(TRACINGS), "spans by OTLP, as the OTEL_* variables say; needs golb[otel]"
+    )
     listen_host: str = _variable(
         "0.0.0.0", _host, "an IPv4 or IPv6 address or a host name, without a port", "where to listen; :: is both"
     )
     listen_port: int = _variable("8080", _port, "a port from 1 to 65535", "where to listen")
     tls_cert: Path | None = _variable("", _path, _PEM, "certificate chain: serve HTTPS, HTTP/2 included")
     tls_key: Path | None = _variable("", _path, _PEM, "its private key")
+    admin_listen: ListenAddress = _variable(
+        "127.0.0.1:8081",
+        ListenAddress.parse,
+        "host:port, [IPv6 address]:port, :port, or off",
+        "where to tell of health, metrics and status",
+    )
+    admin_token: str | None = _variable(
+        "",
+        _token,
+        "letters, digits and -._~+/",
+        "what clients of the admin port have to know, but for its health",
+        is_secret=True,
+    )
+    metrics_endpoint_label: bool = _variable(
+        "on", _switch, "off | on", "measure each endpoint of each function; off where there are too many"
+    )
     weight_updater: str = _variable(
         "etcd", _plugin(WEIGHT_UPDATERS), lambda: " | ".join(plugin_names(WEIGHT_UPDATERS)), "where weights come from"
     )

@@ -59,6 +59,11 @@ class WeightHistory:
         """Return a function's changes, oldest first; the last one is in force."""
         return list(self._by_function.get(function, ()))
 
+    def last(self, function: str) -> Change | None:
+        """Return the change that is in force; None: the function is not known."""
+        changes = self._by_function.get(function)
+        return changes[-1] if changes else None
+
     def _drop_first(self, function: str) -> None:
         self._endpoints -= _size(self._by_function[function].pop(0))
 

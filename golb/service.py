@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import time
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -11,11 +12,16 @@ import structlog
 import trio
 
 from golb import __version__
+from golb.access_log import AccessLog
+from golb.admin import MAX_CONNECTIONS, EventFeed, News, Sources, admin_application, admin_config, is_loopback
 from golb.deadlines import Deadlines
+from golb.errors import ListenError
 from golb.handlers import Handler, HandlerContext
+from golb.observed import Observed
 from golb.plugins import HANDLERS, WEIGHT_UPDATERS, load_plugin
 from golb.poller import Poller
 from golb.server import Server
+from golb.tracing import load_tracing
 from golb.updaters import Acknowledgement, Broadcaster, EtcdWeightUpdater, InForce, SavedTable, WeightUpdater
 from golb.upstream import Upstream, close_longest_idle, resting_endpoints
 
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from golb.config import Config
+    from golb.tracing.spans import Tracing
     from golb.updaters import Batch, Publish
     from golb.weights import WeightUpdate
 
@@ -41,6 +48,7 @@ _ENDPOINTS_AT_ONCE = 50
 # leaves alone. What is not needed any more goes all the same, by its count of references.
 _LARGE_BATCH = 1000
 _RESTART_DELAY_S = 1.0
+_ADMIN_RETRY_S = 5.0
 
 
 async def serve(config: Config, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -52,6 +60,8 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[None] = trio.TAS
     """
     poller = Poller()
     deadlines = Deadlines()
+    feed = EventFeed()
+    news = News(feed)
     upstream = Upstream(
         poller,
         deadlines,
@@ -59,24 +69,57 @@ async def serve(config: Config, *, task_status: trio.TaskStatus[None] = trio.TAS
         response_timeout_s=config.response_timeout,
         idle_timeout_s=config.upstream_idle_timeout,
         max_idle=config.upstream_max_idle,
-        resting=resting_endpoints(config),
+        resting=resting_endpoints(config, news.tell_health),
         targets=config.target_networks,
     )
     handler = load_plugin(HANDLERS, config.handler_type, Handler)(HandlerContext(config, upstream))
     updater = load_plugin(WEIGHT_UPDATERS, config.weight_updater, WeightUpdater)(config)
+    if updater.refused is not None:
+        updater.refused.on_refusal = news.tell_refusal
     broadcaster = Broadcaster()
     in_force = InForce(lambda: updater.table.revision if isinstance(updater, EtcdWeightUpdater) else 0)
     publish = _publisher(broadcaster, in_force)
-    server = Server(config, handler, poller, deadlines, make_room=partial(close_longest_idle, upstream))
+    access_log, tracing = _observers(config)
+    observers = [access_log] if access_log is not None else []
+    # Only if somebody wants to know does anything stand between the server and the handler.
+    application = Observed(handler, config.node_name, observers, tracing) if observers or tracing else handler
+    server = Server(
+        config,
+        application,
+        poller,
+        deadlines,
+        others=MAX_CONNECTIONS if config.admin_listen else 0,
+        make_room=partial(close_longest_idle, upstream),
+    )
     sockets = server.open_sockets()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signals, signals, server, nursery.cancel_scope)
+            nursery.start_soon(_stop_on_signals, signals, server, news, nursery.cancel_scope)
             await nursery.start(poller.run)
             await nursery.start(deadlines.run)
             await nursery.start(upstream.run)
+            for observer in (access_log, tracing):
+                if observer is not None:
+                    await nursery.start(observer.run)
             table_handed_over = trio.Event()
             nursery.start_soon(_hand_over, broadcaster, handler, in_force, table_handed_over)
+            if config.admin_listen:
+                sources = Sources(
+                    node=config.node_name,
+                    zone=config.zone,
+                    version=__version__,
+                    started_s=time.time(),
+                    handler=handler,
+                    knowledge=updater.knowledge,
+                    refused=updater.refused,
+                    admission=server.admission,
+                    is_draining=lambda: server.is_draining,
+                    is_loaded=table_handed_over.is_set,
+                    events=feed,
+                    updates=handler.weight_changes,
+                )
+                nursery.start_soon(_serve_admin, config, sources, poller, deadlines)
+                nursery.start_soon(_follow_weights, news, broadcaster)
             if isinstance(updater, EtcdWeightUpdater) and config.state_dir is not None:
                 saved = SavedTable(
                     config.state_dir, config.zone, updater.table, updater.knowledge, max_age_s=config.state_max_age
@@ -110,16 +153,53 @@ async def _serve_until_drained(server: Server, sockets: list[socket.socket], ser
     service.cancel()
 
 
-async def _stop_on_signals(signals: AsyncIterator[int], server: Server, service: trio.CancelScope) -> NoReturn:
+async def _stop_on_signals(
+    signals: AsyncIterator[int], server: Server, news: News, service: trio.CancelScope
+) -> NoReturn:
     """Drain at the first signal; at another one, end at once."""
     received = await anext(signals)
     LOG.info("stopping", signal=signal.Signals(received).name)
+    news.tell_drain()
     server.drain()
     received = await anext(signals)
     LOG.warning("stopping at once", signal=signal.Signals(received).name)
     service.cancel()
     await trio.sleep_forever()
     raise AssertionError  # not reached
+
+
+def _observers(config: Config) -> tuple[AccessLog | None, Tracing | None]:
+    access_log = None
+    if config.access_log != "off":
+        access_log = AccessLog(config.access_log, config.access_log_path, sample_percent=config.access_log_sample)
+    return access_log, load_tracing(config.node_name, config.zone) if config.tracing != "off" else None
+
+
+async def _serve_admin(config: Config, sources: Sources, poller: Poller, deadlines: Deadlines) -> NoReturn:
+    """Tell of golb by the admin port; whatever goes wrong there stops nothing else."""
+    application = admin_application(config, sources)
+    if config.admin_token is None and not is_loopback(config.admin_listen.host):
+        LOG.warning("admin port is open to everybody who reaches it", variable="eb_go_lb_admin_token")
+    was_told = False
+    while True:
+        server = Server(admin_config(config), application, poller, deadlines)
+        try:
+            sockets = server.open_sockets()
+            LOG.info("admin port open", address=_address(sockets))
+            was_told = False
+            await server.run(sockets)
+        except ListenError as exc:  # another golb on this machine may have it, and end sooner or later
+            if not was_told:
+                LOG.warning(
+                    "admin port cannot be opened, tried again",
+                    variable="eb_go_lb_admin_listen",
+                    value=str(config.admin_listen),
+                    cause=str(exc.__cause__),
+                )
+            was_told = True
+        except Exception:  # the boundary of what only tells
+            LOG.exception("admin port failed, opened again")
+        await trio.sleep(_ADMIN_RETRY_S)
 
 
 def _publisher(broadcaster: Broadcaster, in_force: InForce) -> Publish:
@@ -150,6 +230,11 @@ async def _acknowledge(ack: Acknowledgement) -> NoReturn:
         except Exception:  # the boundary of a courtesy
             LOG.exception("acknowledgement failed, started again", retry_in_s=_RESTART_DELAY_S)
         await trio.sleep(_RESTART_DELAY_S)
+
+
+async def _follow_weights(news: News, broadcaster: Broadcaster) -> None:
+    with broadcaster.subscribe() as batches:
+        await news.follow(batches)
 
 
 async def _hand_over(

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 # Upper bounds, in seconds.
 DURATION_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 OWN_BOUNDS_S = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0)
-_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 
 class Histogram:
@@ -133,4 +132,5 @@ class FunctionStats:
 
 def by_class(counts: list[int]) -> dict[str, int]:
     """Return counts by status class, from counts by a status's first digit; beyond 599 is as good as 5xx (RFC 9110, 15)."""
-    return dict(zip(_CLASSES, [*counts[1:5], sum(counts[5:])], strict=True))
+    _, of_1xx, of_2xx, of_3xx, of_4xx, *beyond = counts
+    return {"1xx": of_1xx, "2xx": of_2xx, "3xx": of_3xx, "4xx": of_4xx, "5xx": sum(beyond)}

@@ -19,11 +19,11 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"commands", "service"},
-    {"handlers", "server", "updaters", "upstream"},
-    {"config", "deadlines", "logs", "sockets", "trio_etcd"},
+    {"admin", "handlers", "server", "updaters", "upstream"},
+    {"access_log", "config", "deadlines", "logs", "observed", "sockets", "tracing", "trio_etcd"},
     {"forwarding", "plugins", "poller"},
-    {"routes"},
-    {"history"},
+    {"addresses", "routes"},
+    {"calls", "history"},
     {"endpoints", "weights"},
     {"headers", "health", "limits", "pipes", "schedule", "stats"},
     {"asgi", "errors", "networks", "__init__"},
@@ -31,6 +31,8 @@ LAYERS = [
 DEPTHS = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 
 PURE = {
+    "addresses",
+    "calls",
     "endpoints",
     "forwarding",
     "headers",
@@ -49,6 +51,8 @@ PURE_MAY_IMPORT = PURE | {"asgi", "errors"}
 # Each package that golb stands on is known in few rooms; structlog and attrs may be everywhere that is not pure.
 KNOWN_IN = {
     "trio": {
+        "access_log",
+        "admin",
         "cli",
         "commands",
         "service",
@@ -59,14 +63,18 @@ KNOWN_IN = {
         "deadlines",
         "sockets",
         "poller",
+        "tracing",
         "trio_etcd",
     },
     "httpx": {"trio_etcd"},
+    "starlette": {"admin"},
+    "prometheus_client": {"admin"},
     "click": {"commands"},
     "rich": {"commands"},
     "hypercorn": {"server"},
     "httptools": {"server", "upstream"},
-    "structlog": {"cli", "service", "server", "updaters", "upstream", "handlers", "logs", "poller"},
+    "opentelemetry": {"tracing"},
+    "structlog": {"access_log", "cli", "service", "server", "updaters", "upstream", "handlers", "logs", "poller"},
 }
 
 

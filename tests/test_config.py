@@ -11,6 +11,7 @@ from attrs import fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from golb.addresses import ListenAddress
 from golb.config import PREFIX, Config, unknown_variables
 from golb.errors import ConfigError
 from golb.networks import ANYWHERE, TargetNetworks, TrustedProxies
@@ -44,6 +45,9 @@ def test_without_variables_the_contracts_defaults_hold() -> None:
     assert config.listen_port == 8080
     assert config.tls_cert is None
     assert config.tls_key is None
+    assert config.admin_listen == ListenAddress("127.0.0.1", 8081)
+    assert config.admin_token is None
+    assert config.metrics_endpoint_label is True
     assert config.weight_updater == "etcd"
     assert config.etcd_host == ("http://localhost:2379",)
     assert config.weights_file is None
@@ -67,6 +71,8 @@ def test_without_variables_the_contracts_defaults_hold() -> None:
     assert config.state_dir is None
     assert config.state_max_age == 0
     assert config.ack is False
+    assert (config.access_log, config.access_log_path, config.access_log_sample) == ("off", None, 100)
+    assert config.tracing == "off"
 
 
 def test_without_variables_failures_are_dealt_with_and_nothing_is_bounded_but_the_waiting() -> None:
@@ -96,6 +102,13 @@ def test_without_variables_failures_are_dealt_with_and_nothing_is_bounded_but_th
         ("listen_host", "localhost", "localhost"),
         ("listen_port", "1", 1),
         ("listen_port", "65535", 65535),
+        ("admin_listen", "10.0.0.1:9000", ListenAddress("10.0.0.1", 9000)),
+        ("admin_listen", "[::1]:9000", ListenAddress("::1", 9000)),
+        ("admin_listen", ":9000", ListenAddress("0.0.0.0", 9000)),
+        ("admin_listen", "localhost:9000", ListenAddress("localhost", 9000)),
+        ("admin_listen", "OFF", ListenAddress("", 0)),
+        ("admin_token", "c2VjcmV0LXRva2Vu==", "c2VjcmV0LXRva2Vu=="),
+        ("metrics_endpoint_label", "off", False),
         ("weight_updater", "ETCD", "etcd"),
         ("etcd_host", "etcd", ("http://etcd:2379",)),
         ("etcd_host", "10.0.0.1:1234", ("http://10.0.0.1:1234",)),
@@ -113,6 +126,14 @@ def test_without_variables_failures_are_dealt_with_and_nothing_is_bounded_but_th
         ("trusted_proxies", "ALL", TrustedProxies.parse("all")),
         ("trusted_proxies", "None", TrustedProxies.parse("none")),
         ("trusted_proxies", "10.0.3.0/24\t10.0.4.1", TrustedProxies.parse("10.0.3.0/24 10.0.4.1")),
+        ("access_log", "JSON", "json"),
+        ("access_log", "common", "common"),
+        ("access_log_path", "/var/log/golb.log", Path("/var/log/golb.log")),
+        ("access_log_sample", "12.5%", 12.5),
+        ("access_log_sample", "0", 0),
+        ("access_log_sample", "1/1", 100),
+        ("access_log_sample", "1 / 200", 0.5),
+        ("tracing", "OTLP", "otlp"),
         ("drain_timeout", "0", 0),
         ("drain_timeout", "2.5s", 2.5),
         ("drain_timeout", "500ms", 0.5),
@@ -186,6 +207,11 @@ def test_the_nodes_name_comes_from_the_variable_else_hostname_else_the_host() ->
         ("listen_port", "8080.0", "a port from 1 to 65535"),
         ("listen_port", "٨٠", "a port from 1 to 65535"),
         ("listen_port", "9" * 5000, "a port from 1 to 65535"),
+        ("admin_listen", "127.0.0.1", "host:port, [IPv6 address]:port, :port, or off"),
+        ("admin_listen", "::1", "host:port, [IPv6 address]:port, :port, or off"),
+        ("admin_listen", "8081", "host:port, [IPv6 address]:port, :port, or off"),
+        ("admin_listen", "http://localhost:8081", "host:port, [IPv6 address]:port, :port, or off"),
+        ("admin_listen", ":0", "host:port, [IPv6 address]:port, :port, or off"),
         ("weight_updater", "consul", "etcd | file"),
         *(
             ("etcd_host", text, "hosts separated by white space or commas, each [http[s]://]host[:port]")
@@ -224,6 +250,12 @@ def test_the_nodes_name_comes_from_the_variable_else_hostname_else_the_host() ->
         ("etcd_insecure_skip_verify", "yes", "off | on"),
         ("ack", "1", "off | on"),
         ("weights_file", "a\rb", "the path of a JSON file"),
+        ("access_log", "on", "off | json | common"),
+        *(
+            ("access_log_sample", text, "a percentage from 0 to 100, or 1/N such as 1/100")
+            for text in ("-1", "101", "2/3", "1/0", "1/", "/2", "1/2/3", "1/x", "all", "1/" + "9" * 5000)
+        ),
+        ("tracing", "jaeger", "off | otlp"),
         ("etcd_password_file", "/no/such/file", "the path of a file, and there is none"),
         ("etcd_ca", "/no/such/file", "the path of a PEM file, and there is none"),
         ("upstream_max_idle", "-1", "a number"),
@@ -309,6 +341,7 @@ def test_the_resolved_configuration_can_be_read_again() -> None:
         trusted_proxies="10.0.3.1",
         drain_timeout="1.5m",
         retry_budget="33.3%",
+        access_log_sample="1/3",
         connect_timeout="1234.5678ms",
         keep_alive_timeout="12345678",
         tls_cert=str(FILE),

@@ -10,6 +10,7 @@ from benchmarks.etcd import EtcdWriter, function_key, weights_value
 from benchmarks.layout import FUNCTION, HOST
 from benchmarks.peers.base import Peer
 from demo.etcd import EtcdProcess
+from demo.ports import choose_ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,8 @@ def golb_environ(port: int, etcd_port: int, zone: str = ZONE) -> dict[str, str]:
         "eb_go_lb_mode": "prod",
         "eb_go_lb_listen_host": HOST,
         "eb_go_lb_listen_port": str(port),
+        # On, as by default, but at a port that several of them do not share.
+        "eb_go_lb_admin_listen": f"{HOST}:{choose_ports([None])[0]}",
     }
 
 

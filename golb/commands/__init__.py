@@ -1,7 +1,7 @@
-"""`golb weights`: weights in etcd, seen and changed by people and scripts."""
+"""Commands for people and scripts: `golb weights` sees and changes weights in etcd, `golb doctor` looks at a set-up."""
 
 from __future__ import annotations
 
-from golb.commands.main import run_weights
+from golb.commands.main import run_command
 
-__all__ = ["run_weights"]
+__all__ = ["run_command"]

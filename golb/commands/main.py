@@ -1,4 +1,4 @@
-"""`golb weights` as a command line: the tree of commands, their exit codes, and completion by the shell.
+"""`golb weights` and `golb doctor` as a command line: the tree of commands, exit codes, and completion by the shell.
 
 Why click: completion for bash, zsh and fish comes with it, and its types pass mypy's strict mode. typer, which stands on
 it, reads annotations while golb runs, and would have them imported for that.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import get_completion_class
 
+from golb.commands.doctor import doctor
 from golb.commands.errors import EXIT_INTERRUPTED, EXIT_OK
 from golb.commands.files import apply, check, diff
 from golb.commands.reading import get, history, list_, simulate
@@ -68,6 +69,8 @@ def completion(shell: str) -> int:
 for _command in (get, list_, set_, shift, drain, delete, check, diff, apply, watch, simulate, history):
     weights.add_command(_command)
 
+golb.add_command(doctor)
+
 
 @golb.command(name="check")
 def _check() -> None:
@@ -75,8 +78,8 @@ def _check() -> None:
     # It is here for completion only: golb.cli carries it out.
 
 
-def run_weights(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Carry out `weights ...`, or answer a shell that asks for completions; return the exit code.
+def run_command(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Carry out `weights ...` or `doctor ...`, or answer a shell that asks for completions; return the exit code.
 
     Raises:
         SystemExit: a shell was answered.

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from golb.asgi import Receive, Scope, Send
     from golb.config import Config
     from golb.forwarding import Call
     from golb.health import Health, RestingEndpoints
+    from golb.history import Change
     from golb.weights import Endpoint, WeightUpdate
 
 
@@ -101,6 +104,11 @@ class Handler(ABC):
         """Tell of one function; None: it is not known."""
         del function
         return None
+
+    def weight_changes(self, function: str) -> Sequence[Change]:
+        """Return a function's weights of late, oldest first; the last one is in force."""
+        del function
+        return ()
 
     def totals(self) -> dict[str, Any]:
         """Tell of all functions together."""

@@ -12,18 +12,17 @@ if TYPE_CHECKING:
     from golb.routes import Route
 
 
-def function_report(route: Route[Destination], places: Places, changes: list[Change], now_s: float) -> dict[str, Any]:
+def function_report(route: Route[Destination], places: Places, last: Change | None, now_s: float) -> dict[str, Any]:
     """Tell of one function; golb/admin/openapi has what each member means.
 
     Args:
         route: the function.
         places: knows who waits.
-        changes: its weights of late, the last one in force.
+        last: its weights in force.
         now_s: the time by which endpoints rest.
     """
     stats: FunctionStats = route.stats or FunctionStats()
     limits = route.limits
-    last = changes[-1] if changes else None
     return {
         "function": route.function,
         "revision": last.revision if last else 0,
@@ -34,13 +33,7 @@ def function_report(route: Route[Destination], places: Places, changes: list[Cha
         "panicking": route.every.is_panicking,
         **stats.report(),
         "endpoints": _endpoints(route, stats, now_s),
-        "history": [_change(change) for change in changes],
     }
-
-
-def _change(change: Change) -> dict[str, Any]:
-    weights = {str(endpoint): weight for endpoint, weight in change.weights.by_endpoint.items()}
-    return {"at_s": change.at_s, "revision": change.revision, "weights": weights}
 
 
 def _endpoints(route: Route[Destination], stats: FunctionStats, now_s: float) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from golb.errors import GolbError
     from golb.handlers.base import HandlerContext
     from golb.headers import Headers
+    from golb.history import Change
     from golb.routes import Route
     from golb.weights import Endpoint, WeightUpdate
 
@@ -51,7 +52,8 @@ class WeightedRoundRobinHandler(Handler):
         self._gateways = config.gateways
         self._zone = config.zone
         self._has_weights = False
-        self._history = WeightHistory()
+        self.history = WeightHistory()
+        """It is read in slices, as it may be long, so no report has it."""
         self._unknown_function = 0
         self._no_function_call = 0
         self._logs_requests = config.log_level == "debug"
@@ -72,7 +74,7 @@ class WeightedRoundRobinHandler(Handler):
         self._trusts = None if trusted.trusts_all else lru_cache(_KNOWN_PEERS)(trusted.trusts)
 
     def handle_weight_update(self, update: WeightUpdate) -> None:
-        self._history.add(update, time_ns() / 1e9)
+        self.history.add(update, time_ns() / 1e9)
         self._places.apply(update)
 
     def handle_weights_loaded(self) -> None:
@@ -91,6 +93,9 @@ class WeightedRoundRobinHandler(Handler):
             return
         began_s = ready_s = perf_counter()
         name, rest = split
+        notes = scope.get("golb.notes")
+        if notes is not None:
+            notes.function = name
         # In front of the answer's own headers. The first stays empty until an endpoint is chosen.
         lead = [(X_FINAL_HOST, b""), self._node_header, (self._mark, _now())]
         places = self._places
@@ -114,26 +119,32 @@ class WeightedRoundRobinHandler(Handler):
         forwarded = not is_plain and headers.forwarded
         method: str = scope["method"]
         extensions = scope.get("extensions") or _NO_EXTENSIONS
-        body, more_body, expects_continue, upgrade = b"", False, False, False
+        body, body_bytes, more_body, expects_continue, upgrade = b"", 0, False, False, False
         bytes_left: int | None = 0
-        if not is_plain or scope["http_version"] == "2":
-            body, more_body, bytes_left = await _arrived_body(scope, receive, headers)
-            expects_continue = headers.expects_continue and more_body and not body
-            upgrade = bool(headers.upgrade) and "golb.tunnel" in extensions
         try:
+            if not is_plain or scope["http_version"] == "2":
+                asked_s = perf_counter()
+                body, body_bytes, more_body, bytes_left = await _arrived_body(scope, receive, headers)
+                ready_s += perf_counter() - asked_s  # to wait is no work
+                expects_continue = headers.expects_continue and more_body and not body
+                upgrade = bool(headers.upgrade) and "golb.tunnel" in extensions
             endpoints = None if route is None else route.local if forwarded else route.every
             # What nearly every request meets: no bound to keep, and nobody rests.
             if route is None or endpoints is None or places.is_limited or route.is_limited or endpoints.resting:
                 caller = Caller(name, forwarded, is_replayable(method, more_body=more_body))
                 route, destination = await places.enter(caller, None if more_body else receive)
                 lead[2] = (self._mark, _now())
-                ready_s = perf_counter()  # to wait is no work
+                ready_s = perf_counter()
             else:
                 destination = endpoints.in_service.next()
                 places.begin(route, destination)
         except (NoFunction, NoEndpoint, Overloaded) as exc:
             await self._answer_nowhere(scope, send, exc, name, lead)
             return
+        except ClientGone:
+            if route is not None:
+                self._stats(route).gone += 1
+            raise
         stats = route.stats or self._stats(route)
         tried: list[Destination] = []
         try:
@@ -141,13 +152,17 @@ class WeightedRoundRobinHandler(Handler):
                 at_endpoint = stats.endpoint(destination)
                 at_endpoint.calls += 1
                 lead[0] = destination.final_host
+                seen_target = target if destination.is_gateway else rest
+                chain = headers.chain(self._node, scope["client"])
+                if notes is not None:
+                    notes.ask(destination.pool.endpoint, seen_target, chain, headers.lines)
                 head = headers.head(
                     [
                         method.encode(),
                         b" ",
-                        target if destination.is_gateway else rest,
+                        seen_target,
                         destination.lines,
-                        headers.chain(self._node, scope["client"]),
+                        chain,
                         self._mark_line_start,
                         lead[2][1],
                     ],
@@ -159,17 +174,21 @@ class WeightedRoundRobinHandler(Handler):
                 call = Call(
                     method, head, body, more_body, bytes_left, expects_continue, lead, receive, send, extensions
                 )
+                if body:
+                    call.body_bytes = body_bytes
+                if upgrade:
+                    call.upgrade = headers.upgrade
                 if more_body:
                     call.receive_into = scope.get("golb.receive_into")
                 sent_s = perf_counter()
                 try:
                     await self._upstream.forward(destination.pool, call)
                     at_endpoint.responses[call.status // 100] += 1
-                    at_endpoint.bytes_in += len(body) + call.bytes_in
-                    at_endpoint.bytes_out += call.bytes_out
                     break
                 except UpstreamError as exc:
                     at_endpoint.failures += 1
+                    if notes is not None:
+                        notes.fail(exc)
                     replayable = is_replayable(method, more_body=more_body)
                     other = await self._another(
                         route, destination, tried, exc, forwarded=forwarded, replayable=replayable
@@ -185,14 +204,17 @@ class WeightedRoundRobinHandler(Handler):
                     stats.endpoint(destination).retries += 1
                     ready_s = perf_counter()
                     lead[2] = (self._mark, _now())
-                except ClientGone:
-                    stats.gone += 1
-                    raise
                 except AnswerBroken as exc:
                     at_endpoint.failures += 1
                     stats.broken += 1
                     self._log_failure("answer broke off", route, destination, exc)
                     raise
+                finally:
+                    at_endpoint.bytes_in += call.bytes_in
+                    at_endpoint.bytes_out += call.bytes_out
+        except ClientGone:
+            stats.gone += 1
+            raise
         finally:
             places.leave(route, destination)
             if tried:
@@ -200,6 +222,8 @@ class WeightedRoundRobinHandler(Handler):
         ended_s = perf_counter()
         own_s = sent_s - ready_s + (ended_s - call.answered_s if call.came_whole else 0.0)
         stats.count(call.status, ended_s - began_s, call.answered_s - began_s, own_s)
+        if notes is not None:
+            notes.own_s = own_s
         if self._logs_requests:
             LOG.debug("called", function=route.function, endpoint=str(destination.pool.endpoint), method=method)
 
@@ -210,7 +234,10 @@ class WeightedRoundRobinHandler(Handler):
         route = self._routes.get(function.encode())
         if route is None:
             return None
-        return function_report(route, self._places, self._history.of(function), self._upstream.now_s)
+        return function_report(route, self._places, self.history.last(function), self._upstream.now_s)
+
+    def weight_changes(self, function: str) -> list[Change]:
+        return self.history.of(function)
 
     def totals(self) -> dict[str, Any]:
         places, resting, retries = self._places, self._upstream.resting, self.retries
@@ -309,8 +336,10 @@ class WeightedRoundRobinHandler(Handler):
         self._upstream.close(destination.pool)
 
 
-async def _arrived_body(scope: Scope, receive: Receive, headers: RequestHeaders) -> tuple[bytes, bool, int | None]:
-    """Return what of the body need not be waited for, as it is to be sent; whether more comes; the length of that.
+async def _arrived_body(scope: Scope, receive: Receive, headers: RequestHeaders) -> tuple[bytes, int, bool, int | None]:
+    """Return what of the body need not be waited for.
+
+    These are: it, as it is to be sent; its length without chunks; whether more comes; the length of that.
 
     An endpoint may answer before the body has come, so a body that has not come must not hold the head back. Only
     in HTTP/2 without a length nothing but the first event tells whether there is a body at all.
@@ -324,12 +353,12 @@ async def _arrived_body(scope: Scope, receive: Receive, headers: RequestHeaders)
         more_body = event.get("more_body", False)
     body = event.get("body", b"")
     if headers.length is not None:
-        return body, more_body and len(body) < headers.length, headers.length - len(body)
+        return body, len(body), more_body and len(body) < headers.length, headers.length - len(body)
     headers.chunked = headers.chunked or more_body or bool(body)
     if not headers.chunked:
-        return b"", False, 0
+        return b"", 0, False, 0
     headers.is_plain = False
-    return frame_chunk(body, None if more_body else event.get("trailers", [])), more_body, None
+    return frame_chunk(body, None if more_body else event.get("trailers", [])), len(body), more_body, None
 
 
 def _now() -> bytes:
@@ -347,6 +376,9 @@ def _target(scope: Scope) -> bytes:
 
 async def _answer(scope: Scope, send: Send, status: int, cause: str, lead: Headers) -> None:
     """Answer in golb's own name."""
+    notes = scope.get("golb.notes")
+    if notes is not None:
+        notes.error = cause
     text = f"golb: {cause}\n".encode()
     headers = [*lead, (b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))]
     if status == HTTPStatus.SERVICE_UNAVAILABLE:

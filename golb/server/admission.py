@@ -44,14 +44,15 @@ _CALM_S = 5.0
 _SHORT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-def connection_limit(wanted: int, descriptors: int) -> int:
+def connection_limit(wanted: int, descriptors: int, *, others: int = 0) -> int:
     """Return how many clients may be connected at once, 1 at least.
 
     Args:
         wanted: as configured; 0: as many as have a descriptor each, and another one for an endpoint, up to `MOST_BY_DEFAULT`.
         descriptors: how many the process may have.
+        others: how many connections another port may have.
     """
-    free = descriptors - _RESERVED - min(descriptors // _PIPES_SHARE, _PIPES_MOST)
+    free = descriptors - _RESERVED - others - min(descriptors // _PIPES_SHARE, _PIPES_MOST)
     return max(min(wanted, free) if wanted else min(free // 2, MOST_BY_DEFAULT), 1)
 
 

@@ -47,6 +47,7 @@ class Server:
         application: called for each request.
         poller: watches the connections.
         deadlines: keeps their timeouts.
+        others: connections that another server of this process may have.
         make_room: closes something that holds a descriptor and is not in use, for when none is left to accept with; false if there is nothing.
     """
 
@@ -57,6 +58,7 @@ class Server:
         poller: Poller,
         deadlines: Deadlines,
         *,
+        others: int = 0,
         make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         self._poller = poller
@@ -70,7 +72,7 @@ class Server:
             idle_s=config.keep_alive_timeout,
             stall_s=config.client_idle_timeout,
         )
-        self.admission = Admission(_connection_limit(config), self._timeouts, deadlines, make_room)
+        self.admission = Admission(_connection_limit(config, others), self._timeouts, deadlines, make_room)
         self._http2 = Http2Server(
             application, self._hypercorn_config, stall_s=config.client_idle_timeout or float("inf")
         )
@@ -265,11 +267,11 @@ class _TlsStream:
             await self._stream.aclose()
 
 
-def _connection_limit(config: Config) -> int:
+def _connection_limit(config: Config, others: int) -> int:
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         descriptors = sys.maxsize
-    limit = connection_limit(config.max_connections, descriptors)
+    limit = connection_limit(config.max_connections, descriptors, others=others)
     if limit < config.max_connections:
         LOG.warning(
             "too few descriptors for so many connections",

@@ -6,6 +6,7 @@ from golb.updaters.broadcaster import Batch, Broadcaster
 from golb.updaters.etcd import EtcdWeightUpdater
 from golb.updaters.file import FileWeightUpdater
 from golb.updaters.knowledge import Knowledge
+from golb.updaters.refusals import Refusal, Refusals
 from golb.updaters.saved import SavedTable
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "InForce",
     "Knowledge",
     "Publish",
+    "Refusal",
+    "Refusals",
     "SavedTable",
     "WeightUpdater",
 ]

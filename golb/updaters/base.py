@@ -11,6 +11,7 @@ from golb.weights import WeightUpdate
 
 if TYPE_CHECKING:
     from golb.config import Config
+    from golb.updaters.refusals import Refusals
 
 Publish = Callable[[Iterable[WeightUpdate]], None]
 
@@ -22,6 +23,8 @@ class WeightUpdater(ABC):
         self.config = config
         self.knowledge = Knowledge()
         """How much is known of what has been published; an updater that can tell keeps it up to date."""
+        self.refused: Refusals | None = None
+        """What it refuses; None: it does not tell."""
 
     @abstractmethod
     async def run(self, publish: Publish) -> NoReturn:

@@ -50,6 +50,7 @@ class EtcdWeightUpdater(WeightUpdater):
         self._zone = Zone(config.zone, self.knowledge, config.target_networks)
         self.table = self._zone.table
         """What is served, and what was refused."""
+        self.refused = self.table.refused
         self._lineage = Lineage(self.knowledge)
         self._must_list = True
         self._list_at = 0.0

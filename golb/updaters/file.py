@@ -33,6 +33,7 @@ class FileWeightUpdater(WeightUpdater):
             raise ValueError("a weights file is needed")
         self._path = trio.Path(config.weights_file)
         self._table = Table(targets=config.target_networks)
+        self.refused = self._table.refused
         self._revision = 0
 
     async def run(self, publish: Publish) -> NoReturn:
@@ -47,6 +48,7 @@ class FileWeightUpdater(WeightUpdater):
                     publish(self._table.replace(self._checked(values), self._revision))
                     LOG.info("weights read", path=str(self._path), functions=len(self._table), revision=self._revision)
                     taken = content
+                self.knowledge.confirm("file", 0, self._revision, trio.current_time())
                 problem = ""
             except (OSError, WeightsError) as exc:
                 if str(exc) != problem:

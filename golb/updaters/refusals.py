@@ -73,6 +73,8 @@ class Refusals:
         self._untold = 0
         self.changes = 0
         """Grows whenever what is refused now has changed."""
+        self.on_refusal: Callable[[Refusal], object] | None = None
+        """Told of each refused put; must neither wait nor raise."""
 
     def __len__(self) -> int:
         """Return for how many keys a refusal is in force and known; `MAX_KEPT` at most."""
@@ -126,6 +128,8 @@ class Refusals:
             self._kept[name] = _Kept(refusal, value_hash, self._round)
             self.changes += 1
         self._tell(refusal, kept=kept)
+        if self.on_refusal is not None:
+            self.on_refusal(refusal)
 
     def repeat(self, name: str, value_hash: int, revision: int, *, kept: bool) -> bool:
         """Take note of a put if it brings the very value that is refused now, so that it need not be checked again.

@@ -59,7 +59,9 @@ def test_golb_is_told_no_more_than_a_user_must(site: Site) -> None:
         "mode",
         "listen_host",
         "listen_port",
+        "admin_listen",  # golbs side by side cannot share the default port
     }
+    assert config.admin_listen
 
 
 def test_nginx_spreads_strips_and_keeps_connections(site: Site) -> None:

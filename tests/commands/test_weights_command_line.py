@@ -185,7 +185,7 @@ def complete(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str]
 
 
 def test_a_shell_is_told_commands(complete: Callable[[str, str], list[str]]) -> None:
-    assert complete("bash", "golb ") == ["plain,check", "plain,weights"]
+    assert complete("bash", "golb ") == ["plain,check", "plain,doctor", "plain,weights"]
     assert complete("bash", "golb weights d") == ["plain,delete", "plain,diff", "plain,drain"]
 
 

@@ -45,6 +45,7 @@ class GolbProcess:
             "mode": "prod",
             "listen_host": "127.0.0.1",
             "listen_port": self.port,
+            "admin_listen": "off",
         }
         self._environ = {name: value for name, value in os.environ.items() if not name.lower().startswith("eb_go_lb_")}
         self._environ |= {f"eb_go_lb_{name}": str(value) for name, value in (defaults | variables).items()}
