@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 # A rest is shorter by a random part of it, of this at most.
 _JITTER = 0.2
-# Where too many endpoints rest: how soon one that can be tried at no cost is tried again.
-_PANIC_REST_S = 0.1
 
 
 @frozen(kw_only=True)
@@ -101,7 +99,7 @@ class RestingEndpoints:
     def postpone(self, health: Health, now_s: float) -> None:
         """Let nobody else try an endpoint for now, since a request has been chosen to, which may begin a moment later."""
         health.due_s = now_s + self._rest_s(health)
-        health.panic_due_s = now_s + _PANIC_REST_S
+        health.panic_due_s = now_s + self._policy.min_s
         self.epoch += 1
 
     def begin_trial(self, health: Health, now_s: float) -> None:
@@ -114,7 +112,7 @@ class RestingEndpoints:
         health.trials -= 1
         self.epoch += 1
 
-    def fail(self, health: Health, now_s: float, cause: str, *, unsent: bool, quick: bool, trial: bool) -> None:
+    def fail(self, health: Health, now_s: float, cause: str, *, unsent: bool, trial: bool) -> None:
         """Count a failure.
 
         Args:
@@ -122,7 +120,6 @@ class RestingEndpoints:
             now_s: the time, in seconds.
             cause: in words.
             unsent: no byte of the request was sent.
-            quick: the failure has cost the request no time.
             trial: the endpoint rested when the request was sent to it.
         """
         if not self._policy.is_on or health.is_gone:
@@ -142,7 +139,7 @@ class RestingEndpoints:
             if self._on_change is not None:
                 self._on_change(health, rest_s)
         health.due_s = health.ends_s
-        health.panic_due_s = now_s + (_PANIC_REST_S if quick else self._policy.min_s)
+        health.panic_due_s = now_s + self._policy.min_s
         self.epoch += 1
         if not health.is_resting:
             health.is_resting = True

@@ -53,9 +53,9 @@ class Setting:
     def by_pod(self, *weights: float) -> dict[Pod, float]:
         return dict(zip(self.pods, weights, strict=True))
 
-    def fail(self, *indexes: int, now_s: float = 0.0, quick: bool = True, trial: bool = False) -> None:
+    def fail(self, *indexes: int, now_s: float = 0.0, trial: bool = False) -> None:
         for index in indexes:
-            self.rests.fail(self.pods[index].health, now_s, "refused", unsent=True, quick=quick, trial=trial)
+            self.rests.fail(self.pods[index].health, now_s, "refused", unsent=True, trial=trial)
         self.set.renew()
 
     def serve_again(self, *indexes: int) -> None:
@@ -69,7 +69,7 @@ class Setting:
             if index not in indexes and pod.health.is_resting:
                 self.rests.succeed(pod.health, trial=True)
             elif index in indexes and not pod.health.is_resting:
-                self.rests.fail(pod.health, 0.0, "refused", unsent=True, quick=True, trial=False)
+                self.rests.fail(pod.health, 0.0, "refused", unsent=True, trial=False)
         self.set.renew()
 
     def picks(self, count: int, now_s: float = NOT_YET_S) -> str:
@@ -162,8 +162,9 @@ def test_only_one_of_many_requests_that_come_at_once_tries_an_endpoint() -> None
 def test_only_one_of_many_requests_that_come_at_once_tries_an_endpoint_where_too_many_rest() -> None:
     around = Setting(1, 1, 1)
     around.fail(0, 1)
+    around.fail(0, 1, now_s=1.0, trial=True)
     assert around.set.is_panicking
-    assert Counter(around.picks(100, now_s=0.2)) == {"a": 1, "b": 1, "c": 98}
+    assert Counter(around.picks(100, now_s=2.0)) == {"a": 1, "b": 1, "c": 98}
 
 
 def test_a_trial_that_was_chosen_and_never_sent_is_followed_by_another_one() -> None:
@@ -248,16 +249,17 @@ def test_endpoints_of_weight_0_count_for_nothing() -> None:
     assert not around.set.is_panicking
 
 
-def test_where_too_many_rest_each_is_tried_again_soon_if_that_costs_nothing() -> None:
+def test_where_too_many_rest_each_is_tried_again_after_the_shortest_rest() -> None:
     around = Setting(1, 1, 1)
     around.fail(0, 1)
-    assert set(around.picks(30, now_s=0.09)) == {"c"}
-    assert set(around.picks(2, now_s=0.11)) == {"a", "b"}
+    around.fail(0, 1, now_s=1.0, trial=True)  # from here on they would rest for 1.6 s at least
+    assert set(around.picks(30, now_s=1.99)) == {"c"}
+    assert set(around.picks(2, now_s=2.01)) == {"a", "b"}
 
 
 def test_where_too_many_rest_and_a_trial_hangs_no_other_request_hangs_there() -> None:
     around = Setting(1, 1, 1)
-    around.fail(0, 1, quick=False)
+    around.fail(0, 1)
     for index in (0, 1):
         around.rests.begin_trial(around.pods[index].health, 1.0)
     around.set.renew()
@@ -367,7 +369,7 @@ def test_trials_make_no_set_look_through_all_its_endpoints_again() -> None:
     weights = Watched(setting.by_pod(1, 1, 1))
     setting.set.update(weights)
     stranger = Health("of another set")
-    setting.rests.fail(stranger, 0.0, "refused", unsent=True, quick=True, trial=False)
+    setting.rests.fail(stranger, 0.0, "refused", unsent=True, trial=False)
     setting.set.renew()
     reads = weights.reads
     assert reads > 0
@@ -375,7 +377,7 @@ def test_trials_make_no_set_look_through_all_its_endpoints_again() -> None:
         for now_s in (1.0, 5.0, 20.0):
             setting.rests.begin_trial(health, now_s)
             setting.set.renew()
-            setting.rests.fail(health, now_s, "refused", unsent=True, quick=True, trial=True)
+            setting.rests.fail(health, now_s, "refused", unsent=True, trial=True)
             setting.rests.end_trial(health)
             setting.set.renew()
     assert weights.reads == reads

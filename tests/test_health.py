@@ -38,7 +38,7 @@ def resting_endpoints(
 def fail(
     rests: RestingEndpoints, health: Health, now_s: float = 0.0, *, unsent: bool = True, trial: bool = False
 ) -> None:
-    rests.fail(health, now_s, "refused", unsent=unsent, quick=unsent, trial=trial)
+    rests.fail(health, now_s, "refused", unsent=unsent, trial=trial)
 
 
 def fail_trial(rests: RestingEndpoints, health: Health, now_s: float) -> None:
@@ -197,12 +197,11 @@ def test_whatever_changes_who_may_be_asked_shows_in_the_epoch(change: str) -> No
     assert rests.epoch > epoch
 
 
-def test_where_too_many_rest_a_quick_failure_is_tried_again_sooner_than_a_slow_one() -> None:
-    rests, quick, slow = resting_endpoints(), Health("quick"), Health("slow")
-    rests.fail(quick, 10.0, "refused", unsent=True, quick=True, trial=False)
-    rests.fail(slow, 10.0, "timed out", unsent=True, quick=False, trial=False)
-    assert quick.panic_due_s == 10.1
-    assert slow.panic_due_s == 11.0
+def test_where_too_many_rest_each_is_tried_again_after_the_shortest_rest() -> None:
+    rests, health = resting_endpoints(), Health("a")
+    for now_s in (10.0, 20.0, 30.0):
+        rests.fail(health, now_s, "refused", unsent=True, trial=health.is_resting)
+        assert health.panic_due_s == now_s + 1
 
 
 @REPEATABLE

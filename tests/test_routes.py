@@ -252,7 +252,7 @@ def test_an_endpoint_that_rests_is_left_out_by_all_its_functions_until_it_serves
     assert first is not None
     assert second is not None
     item = first.endpoints[POD_1]
-    resting.fail(item.health, 0.0, "refused", unsent=True, quick=True, trial=False)
+    resting.fail(item.health, 0.0, "refused", unsent=True, trial=False)
     assert routes.get(b"f") is first
     assert first.every.resting == [item]
     assert second.every.resting == []
@@ -275,7 +275,7 @@ def test_an_endpoint_that_its_last_function_leaves_rests_no_more_for_anyone() ->
     routes.apply(put("f", {POD_1: 1, POD_2: 1}))
     route = routes.get(b"f")
     assert route is not None
-    resting.fail(route.endpoints[POD_1].health, 0.0, "refused", unsent=True, quick=True, trial=False)
+    resting.fail(route.endpoints[POD_1].health, 0.0, "refused", unsent=True, trial=False)
     routes.apply(put("f", {POD_2: 1}))
     routes.apply(put("f", {POD_1: 1, POD_2: 1}))
     assert len(resting) == 0

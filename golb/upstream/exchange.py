@@ -157,8 +157,7 @@ class Upstream:
 
     def _note_failure(self, health: Health, exc: UpstreamError | AnswerBroken, *, is_trial: bool) -> None:
         unsent = isinstance(exc, NoConnection)
-        quick = isinstance(exc, NoConnection) and exc.quick
-        self.resting.fail(health, self.now_s, str(exc), unsent=unsent, quick=quick, trial=is_trial)
+        self.resting.fail(health, self.now_s, str(exc), unsent=unsent, trial=is_trial)
 
     async def _exchange(self, connection: UpstreamConnection, call: Call) -> None:
         connection.begin(call.receive, head_request=call.method == "HEAD")

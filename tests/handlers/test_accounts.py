@@ -67,7 +67,7 @@ class FakeUpstream:
                 failure = self._random.choice(FAILURES)()
                 if isinstance(failure, UpstreamError):
                     unsent = isinstance(failure, NoConnection)
-                    self.resting.fail(pool.health, self.now_s, "", unsent=unsent, quick=True, trial=trial)
+                    self.resting.fail(pool.health, self.now_s, "", unsent=unsent, trial=trial)
                 raise failure
             if pool.health.failures:
                 self.resting.succeed(pool.health, trial=trial)

@@ -68,7 +68,7 @@ class Setting:
 
     def fail(self, authority: str) -> None:
         health = self.opened[authority].health
-        self.upstream.resting.fail(health, self.upstream.now_s, "refused", unsent=True, quick=True, trial=False)
+        self.upstream.resting.fail(health, self.upstream.now_s, "refused", unsent=True, trial=False)
 
     async def enter(self, name: str = "x", *, function: str = "f", forwarded: bool = False) -> Place:
         place = await self.places.enter(Caller(function.encode(), forwarded, replayable=True), None)

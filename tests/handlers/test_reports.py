@@ -103,9 +103,7 @@ class Balancer:
 
     def rest(self, authority: str) -> None:
         failure = "cannot connect: Connection refused"
-        self.upstream.resting.fail(
-            self.health(authority), self.upstream.now_s, failure, unsent=True, quick=True, trial=False
-        )
+        self.upstream.resting.fail(self.health(authority), self.upstream.now_s, failure, unsent=True, trial=False)
 
     def report(self, function: str = "f") -> dict[str, Any]:
         """Return a report as whoever reads its JSON sees it; it has to be the same."""

@@ -105,7 +105,7 @@ async def test_where_all_rest_all_are_asked_and_the_first_that_is_back_serves() 
 
 
 async def test_where_more_than_half_rest_one_that_is_back_is_found_before_its_time() -> None:
-    async with around_golb(3, 2) as around:
+    async with around_golb(3, 2, rest_min="100ms") as around:
         around.put(dict.fromkeys(around.endpoints, 1))
         while len(around.golb.upstream.resting) < 2:
             assert (await around.call()).status == 200
