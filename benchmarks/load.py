@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -19,9 +20,9 @@ from benchmarks.install import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
 _TIMEOUT_S = 10
+_START_TIMEOUT_S = 10.0
 _END_TIMEOUT_S = 10.0
 _SPARE_S = 20  # after which wrk ends by itself, should nobody stop it
 
@@ -81,6 +82,17 @@ def parse_load(text: str) -> Load:
     )
 
 
+def _wait_for_handler(process: subprocess.Popen[bytes], program: str) -> None:
+    """Return once the child has become the program and handles SIGINT: before that it would die of it, or not notice."""
+    limit = time.monotonic() + _START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < limit:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        status = dict(line.split(":", 1) for line in lines)
+        if status["Name"].strip() == program and int(status.get("SigCgt", "0"), 16) & 1 << (signal.SIGINT - 1):
+            return
+        time.sleep(0.005)
+
+
 @frozen(kw_only=True)
 class Generator:
     """A wrk, its cores, and a directory for its scripts."""
@@ -102,6 +114,7 @@ class Generator:
         limit_s = int(seconds) + _SPARE_S
         options = f"-t1 -c{connections} -d{limit_s}s --timeout {_TIMEOUT_S}s -s".split()
         with child("wrk", [self.program, *options, str(script_path), url], cores=self.cores, log=output) as wrk:
+            _wait_for_handler(wrk.process, Path(self.program).name)
             time.sleep(seconds)
             if wrk.process.poll() is None:
                 wrk.process.send_signal(signal.SIGINT)
