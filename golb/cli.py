@@ -65,8 +65,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _run_command(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    # What it stands on takes time and memory, and the load balancer needs none of it.
-    from golb.commands import run_command  # noqa: PLC0415
+    from golb.commands import run_command  # noqa: PLC0415 - what it stands on takes time and memory, for this alone
 
     return run_command(arguments, environ)
 

@@ -54,7 +54,7 @@ class Observed:
         began_s, began_by_counter_s = time(), perf_counter()
         try:
             await self._application(scope, passing.count_received, passing.count_sent)
-        except BaseException as exc:
+        except BaseException as exc:  # a call that is cancelled is told of too
             notes.error = str(exc) or type(exc).__name__
             if isinstance(exc, Exception) and not isinstance(exc, GolbError) and not passing.status:
                 passing.status = HTTPStatus.INTERNAL_SERVER_ERROR  # the server's answer to a defect

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from golb.errors import LocalError, NoConnection, Overloaded, UpstreamError
 from golb.forwarding import IDEMPOTENT
-from golb.handlers.admission import WaitingRoom
+from golb.handlers.waiting import WaitingRoom
 
 if TYPE_CHECKING:
     from collections.abc import Callable

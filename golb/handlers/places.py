@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import define, frozen
 
 from golb.errors import NoEndpoint, NoFunction, Overloaded
-from golb.handlers.admission import WaitingRoom
+from golb.handlers.waiting import WaitingRoom
 from golb.routes import Routes
 
 if TYPE_CHECKING:

@@ -119,7 +119,7 @@ class WaitingRoom(Generic[P]):
                         nursery.start_soon(waiter.watch, receive)
                     await waiter.woken.wait()
                     nursery.cancel_scope.cancel()
-        except BaseException:
+        except BaseException:  # cancelled: the place goes to the next one
             if waiter.place is not None:
                 self._leave(waiter.place)
             raise

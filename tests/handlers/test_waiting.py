@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golb.errors import ClientGone, Overloaded
-from golb.handlers.admission import WaitingRoom
+from golb.handlers.waiting import WaitingRoom
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
