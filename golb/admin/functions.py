@@ -68,7 +68,7 @@ async def write_function(sources: Sources, pace: Pace, report: Mapping[str, Any]
 
 async def _write_report(report: Mapping[str, Any], text: bytearray, slices: Slices, send_piece: SendPiece) -> None:
     """Write all of a function that stands in a page: an object whose end is left open."""
-    members = {member: value for member, value in report.items() if member != "endpoints"}
+    members = {member: value for member, value in report.items() if member not in {"endpoints", "history"}}
     text += to_json(members).removesuffix(b"}") + b',"endpoints":['
     endpoints = report["endpoints"]
     for begin in range(0, len(endpoints), _ENDPOINTS_AT_ONCE):
