@@ -97,8 +97,13 @@ def read(reader: AnswerReader, pieces: Iterable[bytes], *, head_request: bool) -
             # What needs no parsing passes the parser by, and no more than that is read at once.
             if body_bytes:
                 reader.take_body(piece[:body_bytes])
-            if body_bytes < len(piece):
-                reader.feed(piece[body_bytes:])
+            rest = piece[body_bytes:]
+            if answer.complete and answer.bytes_left is not None:
+                # A connection leaves this unread. The parser passes over blank lines behind a body that it has seen end, but
+                # would take them for more of one that has passed it by.
+                rest = rest.lstrip(b"\r\n")
+            if rest:
+                reader.feed(rest)
         except UpstreamError:
             return None
         body += b"".join(answer.body)
