@@ -141,4 +141,4 @@ def test_all_that_a_whole_golb_logs_has_that_form(tmp_path: Path) -> None:
         ("info", "stopped"),
     ]
     assert [line.get("did_you_mean") for line in lines[:2]] == [None, "eb_go_lb_zone"]
-    assert {line["caller"].rpartition(":")[0] for line in lines} >= {"golb/service.py", "updaters/table.py"}
+    assert {line["caller"].rpartition(":")[0] for line in lines} >= {"service/single.py", "updaters/table.py"}

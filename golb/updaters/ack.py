@@ -42,37 +42,61 @@ _MAX_REASON = 200  # characters
 
 
 class InForce:
-    """Tells the newest revision whose weights the handler has taken, which a publication alone does not say.
+    """Tells the newest revision whose weights are in use, which a publication alone does not say.
 
     Args:
         revision: tells the newest one that has been published.
 
-    Whoever publishes calls `published` before, whoever hands over calls `taken` when it has got a batch and
-    `handed_over` when the handler has it.
+    Whoever publishes calls `published` before. Each handler that uses the weights has a `Taker`.
     """
 
     def __init__(self, revision: Callable[[], int]) -> None:
         self._newest = revision
-        self._published = self._taken = self._handed_over = 0
-        self._taken_revision = self._revision = 0
+        self._publications = 0
+        self._takers: dict[Taker, None] = {}
 
     @property
     def revision(self) -> int:
-        """etcd's; every put and delete of the zone up to it is in force, or was refused. 0 if there is none yet."""
+        """etcd's; every put and delete of the zone up to it is in force everywhere, or was refused. 0 if there is none yet."""
         # With nothing under way, what changed no weights is in force too.
-        return self._newest() if self._handed_over == self._published else self._revision
+        if all(taker.publications == self._publications for taker in self._takers):
+            return self._newest() if self._takers else 0
+        return min(taker.revision for taker in self._takers)
 
     def published(self) -> None:
-        """Take note that there are updates which the handler does not have yet."""
-        self._published += 1
+        """Take note that there are updates which no handler has yet."""
+        self._publications += 1
 
-    def taken(self) -> None:
+    def taker(self) -> Taker:
+        """Return the part of one more handler; it counts from its first `hand_over` until `leave`."""
+        return Taker(self._mark, self._takers)
+
+    def _mark(self) -> tuple[int, int]:
+        return self._publications, self._newest()
+
+
+class Taker:
+    """A handler's part in `InForce`, which makes it."""
+
+    def __init__(self, mark: Callable[[], tuple[int, int]], takers: dict[Taker, None]) -> None:
+        self._mark = mark
+        self._takers = takers
+        self._taken = (0, 0)
+        self.publications = self.revision = 0
+        """Those that the handler has, and the newest revision when it took the last of them."""
+
+    def take(self) -> None:
         """Take note that all updates published so far are being handed over."""
-        self._taken, self._taken_revision = self._published, self._newest()
+        self._taken = self._mark()
 
-    def handed_over(self) -> None:
+    def hand_over(self) -> None:
         """Take note that the handler has what was taken last."""
-        self._handed_over, self._revision = self._taken, self._taken_revision
+        self.publications, self.revision = self._taken
+        self._takers[self] = None
+
+    def leave(self) -> None:
+        """Count no more: the handler is gone."""
+        self._takers.pop(self, None)
 
 
 class Acknowledgement:

@@ -62,6 +62,7 @@ class Node:
     async def acknowledging(self) -> AsyncIterator[trio.CancelScope]:
         environ = {"eb_go_lb_zone": self.zone, "eb_go_lb_node_name": "eb-a", "eb_go_lb_etcd_host": self.url}
         in_force = InForce(lambda: self.table.revision)
+        in_force.taker().hand_over()
         ack = Acknowledgement(Config.from_environ(environ), self.table, self.knowledge, in_force)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ack.run)
@@ -84,21 +85,43 @@ def logs() -> Iterator[Logs]:
 def test_what_is_published_is_in_force_only_when_the_handler_has_it() -> None:
     newest = 5
     in_force = InForce(lambda: newest)
-    assert in_force.revision == 5  # nothing is under way
+    taker = in_force.taker()
+    assert in_force.revision == 0  # no handler has anything
+    taker.take()
+    in_force.published()
+    newest = 6  # published while revision 5 is being handed over
+    assert in_force.revision == 0
+    taker.hand_over()
+    assert in_force.revision == 5
+    taker.take()
+    taker.hand_over()
+    assert in_force.revision == 6
+    newest = 7  # has changed no weights, so nothing was published
+    assert in_force.revision == 7
+
+
+def test_what_is_in_force_is_in_force_in_every_handler() -> None:
+    newest = 5
+    in_force = InForce(lambda: newest)
+    one, other = in_force.taker(), in_force.taker()
+    for taker in (one, other):
+        taker.take()
+        taker.hand_over()
     in_force.published()
     newest = 6
-    assert in_force.revision == 0
-    in_force.taken()
-    in_force.published()
-    newest = 7  # published while revision 6 is being handed over
-    assert in_force.revision == 0
-    in_force.handed_over()
+    one.take()
+    one.hand_over()
+    assert in_force.revision == 5
+    other.leave()
     assert in_force.revision == 6
-    in_force.taken()
-    in_force.handed_over()
-    assert in_force.revision == 7
-    newest = 8  # has changed no weights, so nothing was published
-    assert in_force.revision == 8
+    late = in_force.taker()  # serves nothing before it has the table
+    late.take()
+    assert in_force.revision == 6
+    late.hand_over()
+    assert in_force.revision == 6
+    one.leave()
+    late.leave()
+    assert in_force.revision == 0
 
 
 async def test_a_node_tells_the_revision_in_force_and_what_it_refused(node: Node) -> None:

@@ -1,0 +1,121 @@
+"""The traffic of a process: the server, the handler behind it, and the connections to endpoints."""
+
+from __future__ import annotations
+
+import gc
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from golb.access_log import AccessLog
+from golb.admin import MAX_CONNECTIONS
+from golb.deadlines import Deadlines
+from golb.handlers import Handler, HandlerContext
+from golb.observed import Observed
+from golb.plugins import HANDLERS, load_plugin
+from golb.poller import Poller
+from golb.server import Server
+from golb.tracing import load_tracing
+from golb.upstream import Upstream, close_longest_idle, resting_endpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from golb.config import Config
+    from golb.health import Health
+    from golb.tracing.spans import Tracing
+    from golb.weights import WeightUpdate
+
+LOG = structlog.get_logger()
+
+# So many endpoints, and functions, are handed over before other tasks get their turn: about a millisecond.
+_ENDPOINTS_AT_ONCE = 50
+# What the handler makes of so many functions stays. For 100,000 of them Python would go through all of it again and again,
+# for a second or two each time, to find cycles that nobody refers to any more; what is frozen, which costs nothing, it
+# leaves alone. What is not needed any more goes all the same, by its count of references.
+_LARGE_BATCH = 1000
+
+
+class Traffic:
+    """Takes requests and answers them.
+
+    Args:
+        config: how.
+        on_health: told of each endpoint that begins to rest, for so many seconds, or serves again (0).
+
+    Raises:
+        ConfigError: the handler or a TLS file is not what it should be.
+    """
+
+    def __init__(self, config: Config, on_health: Callable[[Health, float], object]) -> None:
+        self.poller = Poller()
+        self.deadlines = Deadlines()
+        self._upstream = Upstream(
+            self.poller,
+            self.deadlines,
+            connect_timeout_s=config.connect_timeout,
+            response_timeout_s=config.response_timeout,
+            idle_timeout_s=config.upstream_idle_timeout,
+            max_idle=config.upstream_max_idle,
+            resting=resting_endpoints(config, on_health),
+            targets=config.target_networks,
+        )
+        self.handler = load_plugin(HANDLERS, config.handler_type, Handler)(HandlerContext(config, self._upstream))
+        self._access_log: AccessLog | None = None
+        if config.access_log != "off":
+            self._access_log = AccessLog(
+                config.access_log, config.access_log_path, sample_percent=config.access_log_sample
+            )
+        self._tracing: Tracing | None = None
+        if config.tracing != "off":
+            self._tracing = load_tracing(config.node_name, config.zone)
+        observers = [self._access_log] if self._access_log is not None else []
+        # Only if somebody wants to know does anything stand between the server and the handler.
+        is_observed = observers or self._tracing
+        self.server = Server(
+            config,
+            Observed(self.handler, config.node_name, observers, self._tracing) if is_observed else self.handler,
+            self.poller,
+            self.deadlines,
+            others=MAX_CONNECTIONS if config.admin_listen else 0,
+            make_room=partial(close_longest_idle, self._upstream),
+        )
+        self.is_loaded = trio.Event()
+        """Set once the handler has the first whole table."""
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Start all but the server itself; returns when it is ready for requests."""
+        await nursery.start(self.poller.run)
+        await nursery.start(self.deadlines.run)
+        await nursery.start(self._upstream.run)
+        for observer in (self._access_log, self._tracing):
+            if observer is not None:
+                await nursery.start(observer.run)
+
+    async def hand_over(self, updates: Iterable[WeightUpdate], *, of: int) -> None:
+        """Give updates to the handler, a millisecond's worth at once.
+
+        Args:
+            updates: of a function each.
+            of: how many belong together, these among them.
+        """
+        room = _ENDPOINTS_AT_ONCE
+        for update in updates:
+            try:
+                self.handler.handle_weight_update(update)
+            except Exception:  # the boundary of one update: the handler may be another package's
+                LOG.exception("weight update failed", function=update.function, revision=update.revision)
+            room -= 1 + (len(update.weights.by_endpoint) if update.weights is not None else 0)
+            if room <= 0:
+                if of >= _LARGE_BATCH:
+                    gc.freeze()
+                await trio.lowlevel.checkpoint()
+                room = _ENDPOINTS_AT_ONCE
+
+    def end_table(self) -> None:
+        """Take note that the first whole table has been handed over."""
+        if not self.is_loaded.is_set():
+            self.handler.handle_weights_loaded()
+            self.is_loaded.set()
