@@ -58,13 +58,17 @@ class AccessLog:
     def __init__(self, form: str, path: Path | None = None, *, sample_percent: float = 100) -> None:
         self._line = FORMS[form]
         self._sink: Sink = StdoutSink() if path is None else FileSink(path)
-        self._below = None if sample_percent >= 100 else round(sample_percent / 100 * (1 << 32))
+        self.sample(sample_percent)
         self._waiting: deque[CallRecord | bytes] = deque()
         self._has_some = trio.Event()
         self._is_ending = trio.Event()
         self._taken = 0
         self._not_taken = 0
         self._told = 0
+
+    def sample(self, percent: float) -> None:
+        """Log so many of the calls that end from now on; as `sample_percent`."""
+        self._below = None if percent >= 100 else round(percent / 100 * (1 << 32))
 
     @property
     def waiting(self) -> int:

@@ -16,9 +16,9 @@ from golb.commands.doctor_limits import check_limits
 from golb.commands.doctor_listen import check_admin, check_listen
 from golb.commands.doctor_report import Check, Report, Verdict
 from golb.commands.doctor_table import check_gateways, check_targets, check_values, read_file
-from golb.commands.doctor_variables import check_variables
+from golb.commands.doctor_variables import check_variables, with_file
 from golb.commands.doctor_visit import Visit
-from golb.commands.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
+from golb.commands.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED, OutputLost
 from golb.commands.options import typed_duration
 from golb.commands.output import Column, Output
 from golb.config import PREFIX
@@ -39,7 +39,8 @@ exit codes:
   0    nothing is wrong; there may be warnings
   1    something is
   2    wrong usage
-  130  ended by Ctrl-C"""
+  130  ended by Ctrl-C
+  141  the output could not be written"""
 
 
 @click.command(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,24 +63,34 @@ def doctor(context: click.Context, *, zone: str | None, etcd: str | None, timeou
     Run it as golb runs: with its variables, on its node, in its pod. It changes nothing.
     """
     typed = {f"{PREFIX}zone": zone, f"{PREFIX}etcd_host": etcd}
-    environ = {**context.obj, **{name: text for name, text in typed.items() if text is not None}}
-    output = Output(is_json)
+    chosen = {name: text for name, text in typed.items() if text is not None}
+    output = Output(is_json, "doctor")
     report = None
     try:
-        report = trio.run(examine, environ, timeout_s)
+        report = trio.run(examine, context.obj, chosen, timeout_s)
     except* KeyboardInterrupt:
         output.note("interrupted")
     if report is None:
         return EXIT_INTERRUPTED
-    output.json(report.as_object())
-    output.table(_COLUMNS, map(_row, report.findings))
+    try:
+        output.json(report.as_object())
+        output.table(_COLUMNS, map(_row, report.findings))
+    except OutputLost as exc:
+        output.failure(exc)
+        return exc.exit_code
     return EXIT_REFUSED if report.verdict is Verdict.WRONG else EXIT_OK
 
 
-async def examine(environ: Mapping[str, str], timeout_s: float) -> Report:
-    """Carry out all checks. What waits for etcd and for targets takes `timeout_s` at most, the rest some seconds."""
+async def examine(environ: Mapping[str, str], chosen: Mapping[str, str], timeout_s: float) -> Report:
+    """Carry out all checks. What waits for etcd and for targets takes `timeout_s` at most, the rest some seconds.
+
+    Args:
+        environ: the variables.
+        chosen: those that stand in for them, and for what their file sets.
+        timeout_s: see above.
+    """
     report = Report()
-    setup = check_variables(environ, report)
+    setup = check_variables({**with_file(environ, report), **chosen}, report)
     if setup is None:
         return report
     visit = Visit(setup, report)

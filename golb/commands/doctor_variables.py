@@ -12,6 +12,7 @@ from attrs import frozen
 
 from golb.commands.doctor_report import Check, Verdict
 from golb.config import PREFIX, Config, unknown_variables
+from golb.env_file import with_env_file
 from golb.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +41,17 @@ class Setup:
                 if left_out == name or (name.endswith("_") and left_out.startswith(name)):
                     return PREFIX + left_out
         return None
+
+
+def with_file(environ: Mapping[str, str], report: Report) -> Mapping[str, str]:
+    """Return the environment with what its file of variables sets; a file that is wrong is reported, and left out."""
+    try:
+        return with_env_file(environ)
+    except ConfigError as exc:
+        for problem in str(exc).splitlines():
+            fault, _, advice = problem.partition("; ")
+            report.wrong(Check.VARIABLES, fault, advice)
+        return environ
 
 
 def check_variables(environ: Mapping[str, str], report: Report) -> Setup | None:

@@ -22,6 +22,8 @@ EXIT_ETCD_REFUSES = 4
 EXIT_DIFFERENT = 5
 EXIT_INTERRUPTED = 130
 """128 and the number of SIGINT, as shells have it."""
+EXIT_OUTPUT_LOST = 141
+"""128 and the number of SIGPIPE, likewise."""
 
 
 class CommandFailed(GolbError):
@@ -83,6 +85,13 @@ class Interrupted(CommandFailed):
 
     kind = "interrupted"
     exit_code = EXIT_INTERRUPTED
+
+
+class OutputLost(CommandFailed):
+    """Nobody reads the result any more, or the disk is full. What was changed before is changed."""
+
+    kind = "output"
+    exit_code = EXIT_OUTPUT_LOST
 
 
 def failure_from(exc: EtcdError) -> CommandFailed:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from golb.commands.errors import EXIT_DIFFERENT, EXIT_OK, EXIT_REFUSED
+from golb.commands.errors import EXIT_DIFFERENT, EXIT_OK, EXIT_REFUSED, UsageFailed
 from golb.commands.options import command
 from golb.commands.output import Column
 from golb.commands.plans import plan, read_value, read_values
-from golb.commands.store import MAX_OPS, batches
+from golb.commands.store import batches
 from golb.commands.views import (
     CHANGE_COLUMNS,
     FUNCTION_COLUMN,
@@ -21,7 +21,7 @@ from golb.commands.views import (
     target_objects,
     weights_text,
 )
-from golb.commands.writing import report
+from golb.commands.writing import commit, report
 
 if TYPE_CHECKING:
     from golb.commands.entries import Change
@@ -41,7 +41,7 @@ def check(session: Session, file: BinaryIO, *, is_value: bool) -> int:
     `-` is stdin. etcd is not asked. Exits with 1 if golb would refuse anything.
     """
     networks = session.config.target_networks
-    content = file.read()
+    content = _content(file)
     desired = [read_value(content, networks)] if is_value else read_values(content, networks)
     refused = sum(each.refused is not None for each in desired)
     session.output.json(
@@ -79,7 +79,7 @@ def diff(session: Session, file: BinaryIO, *, prune: bool) -> int:
 
     `-` is stdin. Exits with 0 if there is nothing to change, with 5 if there is.
     """
-    desired = read_values(file.read(), session.config.target_networks)
+    desired = read_values(_content(file), session.config.target_networks)
 
     async def compare(store: Store) -> list[Change]:
         return plan(desired, (await store.list()).by_function(), prune=prune)
@@ -99,19 +99,13 @@ def apply(session: Session, file: BinaryIO, *, prune: bool, dry_run: bool) -> in
     `-` is stdin. All or nothing in one transaction, if there are 128 changes at most, and 1 MiB of values; else in several. If golb would
     refuse one value, or somebody else changes one of the functions meanwhile, nothing is written.
     """
-    desired = read_values(file.read(), session.config.target_networks)
+    desired = read_values(_content(file), session.config.target_networks)
 
     async def change(store: Store) -> tuple[list[Change], dict[str, int]]:
         changes = plan(desired, (await store.list()).by_function(), prune=prune)
         if dry_run:
             return changes, {}
-        parts = batches(changes)
-        if len(parts) > 1:
-            session.output.note(
-                f"{sum(map(len, parts))} changes go in {len(parts)} transactions, of {MAX_OPS} changes and 1 MiB at most: "
-                "each is made whole or not at all, but not all of them together"
-            )
-        return changes, await store.commit(changes)
+        return changes, await commit(session, store, changes)
 
     changes, made = session.run(change)
     if dry_run:
@@ -120,6 +114,13 @@ def apply(session: Session, file: BinaryIO, *, prune: bool, dry_run: bool) -> in
     else:
         report(session, changes, made)
     return EXIT_OK
+
+
+def _content(file: BinaryIO) -> bytes:
+    try:
+        return file.read()
+    except OSError as exc:
+        raise UsageFailed(f"{file.name} cannot be read: {exc.strerror}") from exc
 
 
 def _show(session: Session, changes: list[Change]) -> int:

@@ -34,7 +34,8 @@ exit codes:
   3    etcd cannot be reached
   4    etcd refuses: user, role, limit, or no etcd at that address
   5    diff: there are differences
-  130  ended by Ctrl-C"""
+  130  ended by Ctrl-C
+  141  the output could not be written, or nobody reads it any more"""
 
 
 @click.group()

@@ -39,16 +39,21 @@ class Move:
         return cls(_exact(source), _exact(sink), part, steps)
 
     def at(self, step: int) -> tuple[Number, Number]:
-        """Return both weights after a step, from 1 to `steps`; the last one is exact."""
+        """Return both weights after a step, from 1 to `steps`; the last one is exact, or the nearest whole one."""
         moved = self.source * self.part * step / self.steps
-        if step < self.steps:
-            moved = round(moved, self._decimals())
+        if self._stays_whole():
+            moved = Fraction(round(moved))
+        elif step < self.steps:
+            moved = round(moved, max(_DIGITS - 1 - math.floor(math.log10(self.source)), 0))
         return _number(self.source - moved), _number(self.sink + moved)
 
-    def _decimals(self) -> int:
-        if self.source.denominator == self.sink.denominator == 1 and self.source >= _STAYS_WHOLE:
-            return 0
-        return max(_DIGITS - 1 - math.floor(math.log10(self.source)), 0)
+    def rest(self, step: int) -> Fraction:
+        """Return the part of what is left of `source` after a step, from 1 on, that would go over in the steps to come."""
+        taken = self.part * step / self.steps
+        return (self.part - taken) / (1 - taken) if step < self.steps else Fraction(0)
+
+    def _stays_whole(self) -> bool:
+        return self.source.denominator == self.sink.denominator == 1 and self.source >= _STAYS_WHOLE
 
 
 def _exact(weight: Number) -> Fraction:

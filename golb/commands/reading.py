@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from golb.commands.store import Past, Store
     from golb.weights import Endpoint, Weights
 
+# etcd's type for it is int64.
+_MAX_REVISION = (1 << 63) - 1
 _ENDS = {
     "created": "the key was made at revision {}",
     "compacted": "etcd has compacted what was before revision {}",
@@ -89,7 +91,10 @@ def list_(session: Session) -> int:
 @click.argument("function", shell_complete=complete_functions)
 @click.option("-n", "most", type=click.IntRange(min=1), default=20, show_default=True, help="How many, at most.")
 @click.option(
-    "--at", "revision", type=click.IntRange(min=1), help="Begin at this revision: of a deleted function, say."
+    "--at",
+    "revision",
+    type=click.IntRange(1, _MAX_REVISION),
+    help="Begin at this revision: of a deleted function, say.",
 )
 @command()
 def history(session: Session, function: str, most: int, revision: int | None) -> int:
@@ -154,9 +159,7 @@ def simulate(session: Session, function: str | None, weighted: Sequence[Weighted
         }
     )
     session.output.table(_SIMULATED_COLUMNS, _simulated_rows(weights, counts, picks))
-    session.output.line("")
-    for number, endpoint in enumerate(picked, 1):
-        session.output.line(f"{number} {endpoint}")
+    session.output.line("\n".join(["", *(f"{number} {endpoint}" for number, endpoint in enumerate(picked, 1))]))
     return EXIT_OK
 
 

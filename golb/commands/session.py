@@ -11,6 +11,7 @@ from golb.commands.errors import Interrupted
 from golb.commands.output import Output
 from golb.commands.store import Store
 from golb.config import PREFIX, Config
+from golb.env_file import with_env_file
 from golb.updaters.etcd_client import make_client
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Session:
         Raises:
             ConfigError: one line for each variable that holds what it cannot, as for the load balancer.
         """
+        environ = with_env_file(environ)
         names = [PREFIX + name for name in _VARIABLES]
         chosen = {name: text for name in names if (text := environ.get(name))}
         typed = {f"{PREFIX}zone": zone, f"{PREFIX}etcd_host": etcd}
@@ -63,8 +65,9 @@ class Session:
         """
         try:
             return trio.run(self._run, task)
-        except KeyboardInterrupt:
-            raise Interrupted("interrupted; a change that was under way may have been made") from None
+        except* KeyboardInterrupt:  # alone, or in a group: to connect takes a nursery
+            pass
+        raise Interrupted("interrupted; a change that was under way may have been made")
 
     async def _run(self, task: Callable[[Store], Awaitable[T]]) -> T:
         async with self.client() as client:

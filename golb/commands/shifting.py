@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from golb.commands.entries import checked_change
-from golb.commands.errors import EXIT_OK, CommandFailed, Interrupted, NotFound, UsageFailed, ValueRefused
+from golb.commands.errors import EXIT_OK, CommandFailed, Interrupted, NotFound, OutputLost, UsageFailed, ValueRefused
 from golb.commands.moves import Move
 from golb.commands.options import (
     command,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from golb.commands.store import Store
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
+# etcd takes some milliseconds for a step; more of them would come late, and not end.
+_LEAST_EVERY_S = 0.01
 
 
 @click.command()
@@ -78,8 +80,8 @@ def shift(
     """
     if source.endpoint == sink.endpoint:
         raise UsageFailed("FROM and TO are the same target")
-    if every_s <= 0:
-        raise UsageFailed("--every is above 0")
+    if every_s < _LEAST_EVERY_S:
+        raise UsageFailed(f"--every is {_LEAST_EVERY_S:g}s at least")
     steps = max(math.ceil(over_s / every_s), 1)
 
     async def run(store: Store) -> Entry:
@@ -132,7 +134,10 @@ class Shifting:
         weight = by_endpoint[source.endpoint]
         if not weight:
             raise NotFound(f"{source.endpoint} has weight 0 in {entry.function}: there is nothing to shift")
-        return cls(store, entry, source, sink, Move.plan(weight, by_endpoint.get(sink.endpoint, 0), part, steps))
+        move = Move.plan(weight, by_endpoint.get(sink.endpoint, 0), part, steps)
+        if move.at(steps)[0] == weight:
+            raise NotFound(f"{float(100 * part):g} % of weight {weight}, to the nearest whole one, is nothing to shift")
+        return cls(store, entry, source, sink, move)
 
     async def run(self, is_due: Callable[[int], Awaitable[bool]], told: Callable[[int, Entry], None]) -> Entry:
         """Take all steps; return the function as it stands then.
@@ -143,6 +148,7 @@ class Shifting:
 
         Raises:
             Interrupted: a step was not to be taken.
+            OutputLost: `told` raises it; the text says what was done.
             Conflict, EtcdAway, EtcdRefuses: as for `Store.commit`; the text says what was done before.
         """
         entry = self.entry
@@ -153,7 +159,10 @@ class Shifting:
                 entry = await self._take(step, entry)
             except CommandFailed as exc:
                 raise type(exc)(f"{exc}; before that {self._done(step - 1, entry)}") from exc
-            told(step, entry)
+            try:
+                told(step, entry)
+            except OutputLost as exc:
+                raise OutputLost(f"{exc}; {self._done(step, entry)}") from exc
         return entry
 
     def state(self, entry: Entry) -> str:
@@ -182,7 +191,9 @@ class Shifting:
     def _done(self, steps: int, entry: Entry) -> str:
         if not steps:
             return f"no step of {self.move.steps} was taken"
-        return f"{steps} of {self.move.steps} steps were taken, the last left {self.state(entry)} at revision {entry.revision}"
+        said = f"{steps} of {self.move.steps} steps were taken, the last left {self.state(entry)} at revision {entry.revision}"
+        rest = self.move.rest(steps)
+        return f"{said}; --percent {100 * float(rest):.6g} of it is the rest" if rest else said
 
 
 async def _no_signal_until(deadline_s: float, signals: AsyncIterator[int]) -> bool:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 MAX_OPS = 128
 """In one transaction: etcd's --max-txn-ops, by default."""
 _MAX_BATCH_BYTES = 1 << 20
-"""Of one transaction's values. etcd takes requests of 1.5 MiB by default (--max-request-bytes)."""
+"""Of one transaction's values and keys. etcd takes requests of 1.5 MiB by default (--max-request-bytes)."""
+_TIMES_KEY = 3
+"""It is compared, put, and read if that fails."""
 
 
 @frozen
@@ -152,7 +154,7 @@ def batches(changes: Iterable[Change]) -> list[list[Change]]:
     for change in changes:
         if change.action == "unchanged":
             continue
-        size = len(change.after or b"") + len(change.function)
+        size = len(change.after or b"") + _TIMES_KEY * len(change.function.encode())
         if not parts or len(parts[-1]) == MAX_OPS or length + size > _MAX_BATCH_BYTES:
             parts.append([])
             length = 0

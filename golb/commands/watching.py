@@ -10,7 +10,7 @@ import trio
 from attrs import frozen
 
 from golb.commands.entries import Entry, read_entry
-from golb.commands.errors import EXIT_OK, Interrupted, failure_from
+from golb.commands.errors import EXIT_OK, EtcdAway, Interrupted, failure_from
 from golb.commands.options import command, complete_functions
 from golb.commands.values import is_same
 from golb.commands.views import changes_text, entry_object
@@ -83,11 +83,11 @@ async def follow(store: Store, told: Callable[[Happening], None], noted: Callabl
         EtcdRefuses: as the name says.
     """
     known: dict[str, Entry] = {}
-    revision = 0
+    revision = await _list(store, known, told)
     while True:
-        if not revision:
-            revision = await _list(store, known, told)
         try:
+            if not revision:
+                revision = await _list(store, known, told)
             async with store.client.watch_prefix(_prefix(store), start_revision=revision + 1) as events:
                 if events.header.revision < revision:
                     noted("listing again: etcd's revision is less than before")  # restored from a backup
@@ -100,7 +100,7 @@ async def follow(store: Store, told: Callable[[Happening], None], noted: Callabl
         except Compacted as exc:
             noted(f"listing again: {exc}")
             revision = 0
-        except (Unavailable, WatchCancelled) as exc:
+        except (EtcdAway, Unavailable, WatchCancelled) as exc:
             noted(f"etcd lost, trying again: {exc}")
             await trio.sleep(_RETRY_S)
         except EtcdError as exc:

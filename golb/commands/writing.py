@@ -17,7 +17,7 @@ from golb.commands.options import (
     typed_target,
     typed_weight,
 )
-from golb.commands.store import batches
+from golb.commands.store import MAX_OPS, batches
 from golb.commands.values import Value
 from golb.commands.views import CHANGE_COLUMNS, change_rows, changes_object, total
 from golb.errors import WeightsError
@@ -88,7 +88,7 @@ def drain(session: Session, target: Target) -> int:
 
     async def change(store: Store) -> tuple[list[Change], list[str], dict[str, int]]:
         changes, stuck = _drains((await store.list()).by_function(), target, store.networks)
-        return changes, stuck, await store.commit(changes)
+        return changes, stuck, await commit(session, store, changes)
 
     changes, stuck, made = session.run(change)
     report(session, changes, made)
@@ -113,11 +113,22 @@ def delete(session: Session, functions: tuple[str, ...]) -> int:
         if missing:
             raise NotFound(f"zone {store.zone} has no function {', '.join(missing)}; nothing was deleted")
         changes = [Change(name, entry, None, None) for name, entry in entries.items()]
-        return changes, await store.commit(changes)
+        return changes, await commit(session, store, changes)
 
     changes, made = session.run(change)
     report(session, changes, made)
     return EXIT_OK
+
+
+async def commit(session: Session, store: Store, changes: Sequence[Change]) -> dict[str, int]:
+    """Make changes as `Store.commit` does, and say before if that takes more than one transaction."""
+    parts = batches(changes)
+    if len(parts) > 1:
+        session.output.note(
+            f"{sum(map(len, parts))} changes go in {len(parts)} transactions, of {MAX_OPS} changes and 1 MiB at most: "
+            "each is made whole or not at all, but not all of them together"
+        )
+    return await store.commit(changes)
 
 
 def report(session: Session, changes: Sequence[Change], made: Mapping[str, int]) -> None:

@@ -105,6 +105,15 @@ async def test_a_move_that_is_stopped_says_what_it_has_left(zone: Zone) -> None:
     assert "1 of 4 steps were taken, the last left 10.42.0.5:8080=3 (75.0 %), 10.42.0.6:8080=1 (25.0 %)" in str(end)
 
 
+async def test_a_move_that_is_stopped_says_what_is_left_to_shift(zone: Zone) -> None:
+    zone.put("hello", value(**{"5": 100}))
+    _, end = await shift(zone, 5, lambda step: step < 3, Fraction(1, 2))
+    assert str(end).endswith("; --percent 37.5 of it is the rest")
+    _, end = await shift(zone, 1, lambda _step: True, Fraction("0.375"))
+    assert not isinstance(end, Exception)
+    assert zone.members("hello") == value(**{"5": 50, "6": 50})
+
+
 def test_shift_as_a_command_tells_each_step_as_json(zone: Zone) -> None:
     zone.put("hello", value(**{"5": 4, "6": 0}))
     ended = zone.weights("shift", "hello", OLD, NEW, "--percent", "50%", "--over", "40ms", "--every", "20ms", "--json")
@@ -137,12 +146,18 @@ def test_shift_at_once_shows_how_the_function_stands(zone: Zone) -> None:
         (["hello", OLD, NEW, "--percent", "101"], 2, "up to 100"),
         (["hello", OLD, NEW, "--percent", "nan"], 2, "up to 100"),
         (["hello", OLD, NEW, "--over", "soon"], 2, "a duration such as 10, 2.5s"),
-        (["hello", OLD, NEW, "--every", "0"], 2, "--every is above 0"),
+        (["hello", OLD, NEW, "--every", "0"], 2, "--every is 0.01s at least"),
+        (
+            ["large", OLD, NEW, "--percent", "0.01"],
+            1,
+            "0.01 % of weight 1000, to the nearest whole one, is nothing to shift",
+        ),
     ],
 )
 def test_shift_says_what_it_cannot_do(zone: Zone, arguments: list[str], code: int, says: str) -> None:
     zone.put("hello", before := value(**{"5": 4, "6": 0}))
     zone.put("bad", value(**{"5": -1}))
+    zone.put("large", value(**{"5": 1000}))
     ended = zone.weights("shift", *arguments)
     assert ended.code == code
     assert says in ended.err

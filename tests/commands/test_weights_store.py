@@ -22,7 +22,7 @@ from golb.trio_etcd import (
     TlsFailed,
     Unavailable,
 )
-from golb.weights import MAX_VALUE_BYTES, Weights
+from golb.weights import MAX_NAME_LENGTH, MAX_VALUE_BYTES, Weights
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -164,6 +164,16 @@ def test_a_batch_has_what_etcd_takes_in_one_transaction() -> None:
     assert [change for batch in batches(short) for change in batch] == short
     long = [Change(f"f{number}", None, bytes(MAX_VALUE_BYTES - 100), Weights()) for number in range(5)]
     assert [len(batch) for batch in batches(long)] == [2, 2, 1]
+
+
+async def test_the_longest_names_fit_into_a_transaction(zone: Zone, store: Store) -> None:
+    padding = "x" * 6000
+    long = f'{{"ips": [], "weights": [], "padding": "{padding}"}}'.encode()
+    names = [f"{number:03}" + "€" * (MAX_NAME_LENGTH - 3) for number in range(MAX_OPS)]
+    with trio.fail_after(DEADLINE_S):
+        made = await store.commit([Change(name, None, long, Weights()) for name in names])
+        assert len(made) == MAX_OPS
+        await store.client.delete_prefix(zone.key(""))
 
 
 async def test_the_longest_values_fit_into_a_transaction(zone: Zone, store: Store) -> None:

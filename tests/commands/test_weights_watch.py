@@ -125,6 +125,40 @@ async def test_watch_lists_again_where_etcd_has_forgotten_and_tells_what_differs
             nursery.cancel_scope.cancel()
 
 
+async def test_watch_goes_on_where_etcd_is_lost_while_it_lists_again(
+    zone: Zone, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_RETRY_S", 0.01)
+    told = Told()
+    zone.put("a", value(**{"5": 1}))
+    requests = {"watch": 0, "range": 0}
+
+    async def strike(head: bytes) -> None:
+        if b"/v3/watch" in head:
+            requests["watch"] += 1
+            if requests["watch"] == 2:
+                zone.put("a", value(**{"5": 2}))
+                zone.compact(zone.put("a", value(**{"5": 3})))
+        elif b"/v3/kv/range" in head:
+            requests["range"] += 1
+            if requests["range"] == 2:
+                relay.cut()
+                await trio.lowlevel.checkpoint()
+
+    relay = Relay(zone.etcd.port, strike)
+    with trio.fail_after(DEADLINE_S):
+        async with EtcdClient([await relay.start(nursery)]) as client:
+            told.start(nursery, zone.store(client))
+            await told.next()
+            zone.put("a", value(**{"5": 1}))
+            await told.next()
+            relay.cut()
+            assert await told.next_line() == "listed a 10.42.0.5:8080 1 -> 3"
+            assert "compacted" in told.notes[1]
+            assert told.notes[2].startswith("etcd lost, trying again: ")
+            nursery.cancel_scope.cancel()
+
+
 def test_watch_writes_a_json_line_for_each_change_until_it_is_interrupted(zone: Zone) -> None:
     zone.put("a", value(**{"5": 1}))
     zone.put("b", value(**{"5": 1}))
