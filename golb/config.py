@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from attrs import Attribute, field, fields, frozen
 
 from golb.addresses import ListenAddress
+from golb.cores import usable_cores
+from golb.env_file import ACCEPTS as ENV_FILE
 from golb.errors import ConfigError, WeightsError
 from golb.headers import TOKEN
 from golb.networks import TargetNetworks, TrustedProxies
@@ -37,6 +39,7 @@ ACCESS_LOGS = ("off", "json", "common")
 TRACINGS = ("off", "otlp")
 
 _SHOWN_CHARACTERS = 200
+_MAX_WORKERS = 256
 # What is not set here is an empty list, not None.
 _PARSED_EMPTY = ("gateways", "target_networks")
 
@@ -120,6 +123,13 @@ def _positive_count(text: str) -> int:
     return count
 
 
+def _workers(text: str) -> int:
+    workers = usable_cores() if text.lower() == "auto" else _positive_count(text)
+    if workers > _MAX_WORKERS:
+        raise ValueError(text)
+    return workers
+
+
 def _percent(text: str) -> float:
     percent = float(text.removesuffix("%"))
     if not (text[-1] in "%0123456789." and 0 <= percent <= 100):
@@ -163,7 +173,7 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 
 def _switch(text: str) -> bool:
-    return _one_of("off", "on")(text) == "on"
+    return _one_of("off", "on", "0", "1")(text) in ("on", "1")
 
 
 def _plugin(group: str) -> Callable[[str], str]:
@@ -180,9 +190,20 @@ def _variable(
     meaning: str,
     *,
     is_secret: bool = False,
+    at_run_time: bool = False,
 ) -> Any:
-    """Make a field that is read from the variable of its name. What a secret one holds is never shown."""
-    metadata = {"default": default, "parse": parse, "accepts": accepts, "meaning": meaning, "is_secret": is_secret}
+    """Make a field that is read from the variable of its name.
+
+    What a secret one holds is never shown. What can change at run time is taken over by whoever has it: `golb.service.reload`.
+    """
+    metadata = {
+        "default": default,
+        "parse": parse,
+        "accepts": accepts,
+        "meaning": meaning,
+        "is_secret": is_secret,
+        "at_run_time": at_run_time,
+    }
     return field(metadata=metadata, repr=not is_secret)
 
 
@@ -216,7 +237,15 @@ class Config:
     mode: str = _variable(
         "dev", _one_of(*MODES), " | ".join(MODES), "logs: coloured lines on stderr, or JSON lines on stdout"
     )
-    log_level: str = _variable("info", _one_of(*LOG_LEVELS), " | ".join(LOG_LEVELS), "the least level that is logged")
+    env_file: Path | None = _variable(
+        "",
+        _path,
+        ENV_FILE,
+        "its variables stand in for those of the environment; read again at SIGHUP",
+    )
+    log_level: str = _variable(
+        "info", _one_of(*LOG_LEVELS), " | ".join(LOG_LEVELS), "the least level that is logged", at_run_time=True
+    )
     access_log: str = _variable(
         "off",
         _one_of(*ACCESS_LOGS),
@@ -227,7 +256,11 @@ class Config:
         "", _path, "the path of a file to append to", "where these lines go; default: stdout"
     )
     access_log_sample: float = _variable(
-        "100", _sample, f"{_PERCENT}, or 1/N such as 1/100", "how many of the calls have a line, in percent"
+        "100",
+        _sample,
+        f"{_PERCENT}, or 1/N such as 1/100",
+        "how many of the calls have a line, in percent",
+        at_run_time=True,
     )
     tracing: str = _variable(
         "off", _one_of(*TRACINGS), " | ".join(TRACINGS), "spans by OTLP, as the OTEL_* variables say; needs golb[otel]"
@@ -236,8 +269,22 @@ class Config:
         "0.0.0.0", _host, "an IPv4 or IPv6 address or a host name, without a port", "where to listen; :: is both"
     )
     listen_port: int = _variable("8080", _port, "a port from 1 to 65535", "where to listen")
-    tls_cert: Path | None = _variable("", _path, _PEM, "certificate chain: serve HTTPS, HTTP/2 included")
-    tls_key: Path | None = _variable("", _path, _PEM, "its private key")
+    workers: int = _variable(
+        "1",
+        _workers,
+        f"a number from 1 to {_MAX_WORKERS}, or auto",
+        "processes that serve; auto is one for each core that golb may use",
+    )
+    takeover: bool = _variable(
+        "off",
+        _switch,
+        "off | on",
+        "take the place of a golb that listens here and has it on too, without a refused connection",
+    )
+    tls_cert: Path | None = _variable(
+        "", _path, _PEM, "certificate chain: serve HTTPS, HTTP/2 included", at_run_time=True
+    )
+    tls_key: Path | None = _variable("", _path, _PEM, "its private key", at_run_time=True)
     admin_listen: ListenAddress = _variable(
         "127.0.0.1:8081",
         ListenAddress.parse,
@@ -299,6 +346,7 @@ class Config:
         Gateways.parse,
         "entries separated by white space, each [http://]host[:port]",
         "load balancers of other zones; a host without port means all its ports",
+        at_run_time=True,
     )
     target_networks: TargetNetworks = _variable(
         "",
@@ -311,51 +359,102 @@ class Config:
         TrustedProxies.parse,
         f"all, none, or {_NETWORKS}",
         "whose X-Forwarded-For and X-Forwarded-Host-<Node> are believed; with networks, name other zones' golbs too",
+        at_run_time=True,
     )
     max_connections: int = _variable(
         "0",
         _count,
         "a number; 0 = as many as there are file descriptors for, up to 16384",
         "clients connected at once; further ones wait until one ends, or an idle one gives way",
+        at_run_time=True,
     )
-    drain_timeout: float = _variable("10", _duration_s, _SECONDS, "how long requests may take to finish after SIGTERM")
-    connect_timeout: float = _variable("1", _duration_s, _SECONDS_OR_NONE, "for a connection to an endpoint")
+    drain_timeout: float = _variable(
+        "10", _duration_s, _SECONDS, "how long requests may take to finish after SIGTERM", at_run_time=True
+    )
+    tunnel_drain_timeout: float = _variable(
+        "10",
+        _duration_s,
+        f"{_SECONDS}; 0 = as long as the rest takes",
+        "how long tunnels (WebSocket and others) may go on after SIGTERM",
+        at_run_time=True,
+    )
+    connect_timeout: float = _variable(
+        "1", _duration_s, _SECONDS_OR_NONE, "for a connection to an endpoint", at_run_time=True
+    )
     response_timeout: float = _variable(
-        "300", _duration_s, _SECONDS_OR_NONE, "for an endpoint's answer to begin, and for each pause in it"
+        "300",
+        _duration_s,
+        _SECONDS_OR_NONE,
+        "for an endpoint's answer to begin, and for each pause in it",
+        at_run_time=True,
     )
     upstream_idle_timeout: float = _variable(
-        "30", _duration_s, _SECONDS_OR_NONE, "how long an unused connection is kept"
+        "30", _duration_s, _SECONDS_OR_NONE, "how long an unused connection is kept", at_run_time=True
     )
-    upstream_max_idle: int = _variable("256", _count, "a number", "unused connections kept for each endpoint")
+    upstream_max_idle: int = _variable(
+        "256", _count, "a number", "unused connections kept for each endpoint", at_run_time=True
+    )
     failover: bool = _variable(
-        "on", _switch, "off | on", "ask another endpoint where one fails, and let those that fail rest"
+        "on",
+        _switch,
+        "off | on",
+        "ask another endpoint where one fails, and let those that fail rest",
+        at_run_time=True,
     )
     rest_min: float = _variable(
-        "1", _positive_duration_s, f"{_SECONDS}, above 0", "how long an endpoint rests first; doubled each time"
+        "1",
+        _positive_duration_s,
+        f"{_SECONDS}, above 0",
+        "how long an endpoint rests first; doubled each time",
+        at_run_time=True,
     )
-    rest_max: float = _variable("30", _positive_duration_s, f"{_SECONDS}, above 0", "how long it rests at most")
+    rest_max: float = _variable(
+        "30", _positive_duration_s, f"{_SECONDS}, above 0", "how long it rests at most", at_run_time=True
+    )
     rest_after: int = _variable(
-        "5", _positive_count, "a number above 0", "failures in a row, behind a request that was sent, before it rests"
+        "5",
+        _positive_count,
+        "a number above 0",
+        "failures in a row, behind a request that was sent, before it rests",
+        at_run_time=True,
     )
     retry_budget: float = _variable(
-        "20", _percent, _PERCENT, "how many of the requests under way may be second tries, in percent"
+        "20", _percent, _PERCENT, "how many of the requests under way may be second tries, in percent", at_run_time=True
     )
-    retry_budget_min: int = _variable("3", _count, "a number", "how many second tries there may be in any case")
+    retry_budget_min: int = _variable(
+        "3", _count, "a number", "how many second tries there may be in any case", at_run_time=True
+    )
     panic_threshold: float = _variable(
-        "50", _percent, _PERCENT, "how much of a function's weight may rest before rests are cut short"
+        "50",
+        _percent,
+        _PERCENT,
+        "how much of a function's weight may rest before rests are cut short",
+        at_run_time=True,
     )
-    max_inflight: int = _variable("0", _count, _COUNT_OR_NONE, "requests under way at once")
-    endpoint_max_inflight: int = _variable("0", _count, _COUNT_OR_NONE, "requests under way at once to each endpoint")
-    queue: int = _variable("1024", _count, "a number", "requests that may wait at once where one of these is reached")
-    queue_timeout: float = _variable("1", _duration_s, _SECONDS, "how long each of them may wait")
+    max_inflight: int = _variable("0", _count, _COUNT_OR_NONE, "requests under way at once", at_run_time=True)
+    endpoint_max_inflight: int = _variable(
+        "0", _count, _COUNT_OR_NONE, "requests under way at once to each endpoint", at_run_time=True
+    )
+    queue: int = _variable(
+        "1024", _count, "a number", "requests that may wait at once where one of these is reached", at_run_time=True
+    )
+    queue_timeout: float = _variable("1", _duration_s, _SECONDS, "how long each of them may wait", at_run_time=True)
     hold_on_empty: float = _variable(
-        "0", _duration_s, _SECONDS, "how long a call of a function without endpoints waits for some to come"
+        "0",
+        _duration_s,
+        _SECONDS,
+        "how long a call of a function without endpoints waits for some to come",
+        at_run_time=True,
     )
-    hold_limit: int = _variable("1024", _count, "a number", "how many such calls may wait at once")
-    request_header_timeout: float = _variable("10", _duration_s, _SECONDS_OR_NONE, "for a request's head to arrive")
-    keep_alive_timeout: float = _variable("75", _duration_s, _SECONDS_OR_NONE, "for a client's next request")
+    hold_limit: int = _variable("1024", _count, "a number", "how many such calls may wait at once", at_run_time=True)
+    request_header_timeout: float = _variable(
+        "10", _duration_s, _SECONDS_OR_NONE, "for a request's head to arrive", at_run_time=True
+    )
+    keep_alive_timeout: float = _variable(
+        "75", _duration_s, _SECONDS_OR_NONE, "for a client's next request", at_run_time=True
+    )
     client_idle_timeout: float = _variable(
-        "60", _duration_s, _SECONDS_OR_NONE, "for a client to send more of a body, or to read on"
+        "60", _duration_s, _SECONDS_OR_NONE, "for a client to send more of a body, or to read on", at_run_time=True
     )
 
     @classmethod
@@ -385,8 +484,16 @@ class Config:
     def lines(self) -> list[str]:
         """Return each variable with its resolved value, as an environment file would have it; a secret as `***`."""
         return [
-            f"{PREFIX}{variable.name}={_written(variable, getattr(self, variable.name))}" for variable in fields(Config)
+            f"{PREFIX}{variable.name}={written(variable, getattr(self, variable.name))}" for variable in fields(Config)
         ]
+
+    def variables(self) -> dict[str, str]:
+        """Return all variables, for a process that is to have this very configuration; secrets included.
+
+        The file that some of them may come from is not set: it may have changed since.
+        """
+        texts = {f"{PREFIX}{variable.name}": _text(getattr(self, variable.name)) for variable in fields(Config)}
+        return texts | {f"{PREFIX}env_file": ""}
 
 
 def accepts(variable: Attribute[Any]) -> str:
@@ -470,11 +577,14 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _written(variable: Attribute[Any], value: Any) -> str:
+def written(variable: Attribute[Any], value: Any) -> str:
+    """Write a value as the variable takes it; a secret as `***`."""
+    return HIDDEN if variable.metadata["is_secret"] and value is not None else _text(value)
+
+
+def _text(value: Any) -> str:
     if value is None:
         return ""
-    if variable.metadata["is_secret"]:
-        return HIDDEN
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):

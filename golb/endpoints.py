@@ -48,11 +48,11 @@ class EndpointSet(Generic[T]):
     __slots__ = (
         "_changes",
         "_due_s",
-        "_panic_threshold",
         "_rests",
         "_weights",
         "in_service",
         "is_panicking",
+        "panic_threshold",
         "resting",
     )
 
@@ -60,7 +60,8 @@ class EndpointSet(Generic[T]):
         self, weights: Mapping[T, int | float], *, rests: RestingEndpoints, panic_threshold: float, random: Random
     ) -> None:
         self._rests = rests
-        self._panic_threshold = panic_threshold
+        self.panic_threshold = panic_threshold
+        """As above. Set to another one, it holds from the next `update` on."""
         self._weights = weights
         self._due_s = math.inf
         self.in_service: Schedule[T] = Schedule({}, random=random)
@@ -105,7 +106,7 @@ class EndpointSet(Generic[T]):
             serving = {item: weight for item, weight in weights.items() if weight and not item.health.is_resting}
             at_rest = math.fsum(weights[item] / 2 for item in resting)  # halved: the sum of two doubles may be none
             in_all = at_rest + math.fsum(weight / 2 for weight in serving.values())
-            self.is_panicking = at_rest > self._panic_threshold * in_all or not serving
+            self.is_panicking = at_rest > self.panic_threshold * in_all or not serving
             if serving:
                 self.resting = resting
                 self._due_s = min(map(self._due, resting))

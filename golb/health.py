@@ -78,7 +78,8 @@ class RestingEndpoints:
         on_change: Callable[[Health, float], object] | None = None,
         random: Random | None = None,
     ) -> None:
-        self._policy = policy
+        self.policy = policy
+        """Set to another one, it holds for rests that begin from then on; `end_all` ends the others."""
         self._on_change = on_change
         self._random = random or Random()  # noqa: S311 - a pause is no secret
         self._resting: dict[Health, None] = {}
@@ -99,7 +100,7 @@ class RestingEndpoints:
     def postpone(self, health: Health, now_s: float) -> None:
         """Let nobody else try an endpoint for now, since a request has been chosen to, which may begin a moment later."""
         health.due_s = now_s + self._rest_s(health)
-        health.panic_due_s = now_s + self._policy.min_s
+        health.panic_due_s = now_s + self.policy.min_s
         self.epoch += 1
 
     def begin_trial(self, health: Health, now_s: float) -> None:
@@ -122,14 +123,14 @@ class RestingEndpoints:
             unsent: no byte of the request was sent.
             trial: the endpoint rested when the request was sent to it.
         """
-        if not self._policy.is_on or health.is_gone:
+        if not self.policy.is_on or health.is_gone:
             return
         health.failures += 1
         health.cause = cause
         if health.is_resting and not trial:
             return  # a request from before, whose failure the rest has foreseen
         # A trial may last so long that another one has ended the rest meanwhile: then it is a failure among others.
-        if not (unsent or health.is_resting or health.failures >= self._policy.after):
+        if not (unsent or health.is_resting or health.failures >= self.policy.after):
             return
         # A trial that came before the rest was over makes the next one no longer.
         if not health.is_resting or now_s >= health.ends_s:
@@ -139,7 +140,7 @@ class RestingEndpoints:
             if self._on_change is not None:
                 self._on_change(health, rest_s)
         health.due_s = health.ends_s
-        health.panic_due_s = now_s + self._policy.min_s
+        health.panic_due_s = now_s + self.policy.min_s
         self.epoch += 1
         if not health.is_resting:
             health.is_resting = True
@@ -163,6 +164,14 @@ class RestingEndpoints:
         if health.is_resting:
             self._end_rest(health)
 
+    def end_all(self) -> None:
+        """Let all endpoints serve again, as if they had not failed."""
+        for health in self:
+            health.failures = health.rests = 0
+            self._end_rest(health)
+            if self._on_change is not None:
+                self._on_change(health, 0.0)
+
     def _end_rest(self, health: Health) -> None:
         health.is_resting = False
         del self._resting[health]
@@ -171,4 +180,4 @@ class RestingEndpoints:
 
     def _rest_s(self, health: Health) -> float:
         # Beyond 2**30 a float of seconds is for ever, and the power would grow without bound.
-        return min(self._policy.min_s * 2.0 ** min(health.rests, 30), self._policy.max_s)
+        return min(self.policy.min_s * 2.0 ** min(health.rests, 30), self.policy.max_s)

@@ -10,12 +10,15 @@ import logging
 import select
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 from structlog.processors import CallsiteParameter, CallsiteParameterAdder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 LOG = structlog.get_logger()
@@ -23,26 +26,32 @@ LOG = structlog.get_logger()
 # At most 4 bytes each in UTF-8, so that a piece is no longer than PIPE_BUF, 4,096 bytes.
 _PIECE_CHARACTERS = 1024
 
+_LEVELS = logging.getLevelNamesMapping()
+
 _CALLSITE = CallsiteParameterAdder(
     {CallsiteParameter.PATHNAME, CallsiteParameter.LINENO}, additional_ignores=["structlog", "logging", "golb.logs"]
 )
 
 
-def configure_logs(mode: str, level: str) -> None:
+def configure_logs(mode: str, level: str, *, worker: int | None = None) -> None:
     """Set up logging for the process.
 
     Args:
         mode: `dev` or `prod`.
         level: the least level that is logged: `debug`, `info`, `warning` or `error`.
+        worker: which of several this process is; each line says so. None: it is none.
     """
     stream = sys.stdout if mode == "prod" else sys.stderr
     lines = cast("TextIO", _Lines(stream))
+    set_log_level(level)
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _CALLSITE,
         _add_caller,
     ]
+    if worker is not None:
+        shared.append(partial(_add_worker, worker))
     rendering: list[Processor] = (
         [
             structlog.processors.format_exc_info,
@@ -58,8 +67,9 @@ def configure_logs(mode: str, level: str) -> None:
         ]
     )
     structlog.configure(
-        processors=[*shared, *rendering],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[_THRESHOLD, *shared, *rendering],
+        # All of them, since a logger keeps its class from its first line on.
+        wrapper_class=structlog.make_filtering_bound_logger("debug"),
         logger_factory=structlog.WriteLoggerFactory(lines),
         cache_logger_on_first_use=True,
     )
@@ -71,11 +81,33 @@ def configure_logs(mode: str, level: str) -> None:
         )
     )
     logging.raiseExceptions = False  # as for golb's own lines
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.basicConfig(handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     # A line for each call to etcd, and one for each byte of its connection, belong to those who look into httpx.
     for name in ("httpx", "httpcore", "hpack"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def set_log_level(level: str) -> None:
+    """Log from this level on, by whatever logger; as `configure_logs`."""
+    _THRESHOLD.level = _LEVELS[level.upper()]
+    logging.getLogger().setLevel(_THRESHOLD.level)
+
+
+class _Threshold:
+    """Drops what is below a level."""
+
+    def __init__(self) -> None:
+        self.level = logging.INFO
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        del logger
+        if _LEVELS[method.upper()] < self.level:
+            raise structlog.DropEvent
+        return event
+
+
+_THRESHOLD = _Threshold()
 
 
 class _Lines(io.TextIOBase):
@@ -111,6 +143,17 @@ class _Lines(io.TextIOBase):
     def _has_room(self) -> bool:
         """Tell whether a piece can be written without waiting; a pipe that is ready takes PIPE_BUF bytes (pipe(7))."""
         return self._poll is None or bool(self._poll.poll(0))
+
+
+def line_printer(stream: TextIO) -> Callable[[str], object]:
+    """Return what prints lines, as golb's own are printed: it never makes golb wait or fail."""
+    return _Lines(stream).write
+
+
+def _add_worker(worker: int, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    del logger, method
+    event.setdefault("worker", worker)
+    return event
 
 
 def _add_caller(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -6,7 +6,7 @@ Rule: golb decides nothing by a path beyond the function's name; what follows it
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from attrs import define, field, frozen
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from golb.stats import FunctionStats
     from golb.weights import WeightUpdate
 
-T = TypeVar("T", bound=Endpointlike)
+
+class Routable(Endpointlike, Protocol):
+    """What the caller makes of an endpoint."""
+
+    is_gateway: bool
+    """Kept by the routes."""
+
+
+T = TypeVar("T", bound=Routable)
 
 _PREFIX = b"/function/"
 _NAME_START = len(_PREFIX)
@@ -104,6 +112,8 @@ class Route(Generic[T]):
     """What was counted of its calls, kept by the caller; there is none before the first."""
     epoch: int = 0
     """Of the resting endpoints, as of the last look at them."""
+    generation: int = 0
+    """Of the configuration that it follows."""
 
 
 class Routes(Generic[T]):
@@ -131,6 +141,7 @@ class Routes(Generic[T]):
         self._gateways = gateways
         self._resting = resting
         self._panic_threshold = panic_threshold
+        self._generation = 0
         self._open = open_endpoint
         self._close = close_endpoint
         self._random = random or Random()  # noqa: S311 - a phase is no secret; one for all: its state is 2.5 KB
@@ -144,6 +155,15 @@ class Routes(Generic[T]):
         """Return the names of all functions."""
         return [route.function for route in self._by_name.values()]
 
+    def reconfigure(self, gateways: Gateways, *, panic_threshold: float) -> None:
+        """Take new ones over; picks go on where they were. A route follows when it is next used: there may be 100,000."""
+        if (gateways, panic_threshold) == (self._gateways, self._panic_threshold):
+            return
+        self._gateways = gateways
+        self._panic_threshold = panic_threshold
+        self._generation += 1
+        self._resting.epoch += 1  # so that `get` looks at each route anew
+
     def get(self, name: bytes) -> Route[T] | None:
         """Return the route of the function of that name, as `split_target` returns it."""
         route = self._by_name.get(name)
@@ -156,6 +176,11 @@ class Routes(Generic[T]):
         if route.epoch == self._resting.epoch:
             return
         route.epoch = self._resting.epoch
+        if route.generation != self._generation:
+            self._adopt_configuration(route)
+            route.every.update(route.every.weights)
+            self._divide(route)
+            return
         route.every.renew()
         if route.local is not route.every:
             route.local.renew()
@@ -173,23 +198,38 @@ class Routes(Generic[T]):
             every = self._endpoint_set({})
             route = Route(update.function, name, every, every)
             self._by_name[name] = route
+        self._adopt_configuration(route)
         route.limits = update.weights.limits
         route.is_limited = bool(route.limits.max_inflight)
         before = route.endpoints
         route.endpoints = {endpoint: self._acquire(endpoint) for endpoint in update.weights.by_endpoint}
         by_item = {route.endpoints[endpoint]: weight for endpoint, weight in update.weights.by_endpoint.items()}
         route.every.update(by_item)
-        local = {item: by_item[item] for endpoint, item in route.endpoints.items() if endpoint not in self._gateways}
-        if len(local) == len(by_item):
+        self._divide(route)
+        route.epoch = self._resting.epoch
+        if route.stats is not None and before.keys() - route.endpoints.keys():
+            route.stats.keep_only(route.endpoints.values())
+        self._release(before)
+
+    def _adopt_configuration(self, route: Route[T]) -> None:
+        """Let the next `update` of its endpoint sets go by the configuration in force."""
+        route.generation = self._generation
+        route.every.panic_threshold = route.local.panic_threshold = self._panic_threshold
+
+    def _divide(self, route: Route[T]) -> None:
+        """Tell gateways from the others."""
+        gateways, weights = self._gateways, route.every.weights
+        local = {}
+        for endpoint, item in route.endpoints.items():
+            item.is_gateway = is_gateway = endpoint in gateways
+            if not is_gateway:
+                local[item] = weights[item]
+        if len(local) == len(weights):
             route.local = route.every
         elif route.local is route.every:
             route.local = self._endpoint_set(local)
         else:
             route.local.update(local)
-        route.epoch = self._resting.epoch
-        if route.stats is not None and before.keys() - route.endpoints.keys():
-            route.stats.keep_only(route.endpoints.values())
-        self._release(before)
 
     def _endpoint_set(self, weights: dict[T, int | float]) -> EndpointSet[T]:
         return EndpointSet(weights, rests=self._resting, panic_threshold=self._panic_threshold, random=self._random)

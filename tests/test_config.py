@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import fields
+from attrs import evolve, fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -248,7 +248,7 @@ def test_the_nodes_name_comes_from_the_variable_else_hostname_else_the_host() ->
         ("etcd_timeout", "0", f"{SECONDS}, above 0"),
         ("etcd_timeout", "-1", f"{SECONDS}, above 0"),
         ("etcd_insecure_skip_verify", "yes", "off | on"),
-        ("ack", "1", "off | on"),
+        ("ack", "yes", "off | on"),
         ("weights_file", "a\rb", "the path of a JSON file"),
         ("access_log", "on", "off | json | common"),
         *(
@@ -356,6 +356,16 @@ def test_the_resolved_configuration_can_be_read_again() -> None:
     assert "eb_go_lb_trusted_proxies=10.0.3.1/32" in lines
     again = {name: text for name, _, text in (line.partition("=") for line in lines)}
     assert Config.from_environ(again) == config
+
+
+def test_another_process_has_the_same_configuration_from_its_variables_whatever_else_is_set() -> None:
+    config = read(
+        env_file="/etc/golb.env", etcd_user="golb", etcd_password=" s3cret ", gateways="10.0.3.1", retry_budget="33.3%"
+    )
+    variables = config.variables()
+    assert list(variables) == [PREFIX + name for name in NAMES]
+    others = {PREFIX + name: "off" for name in ("failover", "ack", "target_networks")}
+    assert Config.from_environ(others | variables) == evolve(config, env_file=None)
 
 
 TLS_ETCD = {"etcd_host": "http://a https://b"}

@@ -115,6 +115,34 @@ def test_what_is_below_the_level_is_not_logged(level: str, heard: bool, tmp_path
     assert not any("HTTP Request" in message for message in messages)
 
 
+CHANGER = """
+import logging
+import structlog
+from golb.logs import configure_logs, set_log_level
+
+own, other = structlog.get_logger(), logging.getLogger("other")
+configure_logs("prod", "info")
+for level in ("info", "debug", "error", "warning"):
+    set_log_level(level)
+    for log in (own, other):
+        for method in ("debug", "info", "warning", "error"):
+            getattr(log, method)(level)
+"""
+
+
+def test_another_level_counts_for_loggers_that_have_logged_before(tmp_path: Path) -> None:
+    script = tmp_path / "changer.py"
+    script.write_text(CHANGER)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, timeout=30, check=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["message"], line["level"]) for line in lines] == [
+        *2 * [("info", level) for level in ("info", "warning", "error")],
+        *2 * [("debug", level) for level in ("debug", "info", "warning", "error")],
+        *2 * [("error", "error")],
+        *2 * [("warning", level) for level in ("warning", "error")],
+    ]
+
+
 def test_all_that_a_whole_golb_logs_has_that_form(tmp_path: Path) -> None:
     weights = tmp_path / "weights.json"
     weights.write_text('{"f": {"ips": ["127.0.0.1:1"], "weights": [1]}, "g": 7, "h": {"ips": [], "weights": []}}')

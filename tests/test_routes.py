@@ -114,8 +114,9 @@ def test_what_names_no_gateway_is_refused(text: str) -> None:
 class Opened(str):
     """What stands for the connections to an endpoint: a name for each opening, so that a second one would show."""
 
-    __slots__ = ("health",)
+    __slots__ = ("health", "is_gateway")
     health: Health
+    is_gateway: bool
 
 
 class Connections:
@@ -292,6 +293,67 @@ def test_a_functions_limits_are_those_of_its_last_update() -> None:
     assert route.is_limited is False
     routes.apply(put("f", {POD_1: 1}))
     assert route.limits == Limits()
+
+
+def test_other_gateways_divide_the_endpoints_anew_and_keep_what_each_is_owed() -> None:
+    routes, twin = routes_with(Connections()), routes_with(Connections())
+    for each in (routes, twin):
+        each.apply(put("f", {POD_1: 5, POD_2: 3, GATEWAY: 1}))
+    route, other = routes.get(b"f"), twin.get(b"f")
+    assert route is not None
+    assert other is not None
+
+    def pick() -> None:
+        assert str(route.every.in_service.next()) == str(other.every.in_service.next())
+        assert str(route.local.in_service.next()) == str(other.local.in_service.next())
+
+    for _ in range(4):
+        pick()
+    before = route.local
+    routes.reconfigure(Gateways.parse("10.0.3.1:8080 10.0.9.9"), panic_threshold=0.7)
+    assert routes.get(b"f") is route
+    assert route.local is before
+    for _ in range(9):
+        pick()
+
+
+def test_a_gateway_that_is_none_any_more_and_an_endpoint_that_becomes_one_are_known_as_such() -> None:
+    routes = routes_with(Connections(), gateways="")
+    for function in "fg":
+        routes.apply(put(function, {POD_1: 1, GATEWAY: 1}))
+    for gateways, local in (("10.0.3.1", {POD_1}), ("10.42.0.5", {GATEWAY}), ("", {POD_1, GATEWAY})):
+        routes.reconfigure(Gateways.parse(gateways), panic_threshold=0.5)
+        for name in (b"f", b"g"):
+            route = routes.get(name)
+            assert route is not None
+            assert {endpoint for endpoint, item in route.endpoints.items() if not item.is_gateway} == local
+            assert set(route.local.weights) == {route.endpoints[endpoint] for endpoint in local}
+            assert (route.local is route.every) is (not gateways)
+
+
+def test_an_update_goes_by_the_configuration_in_force_although_the_route_has_not_been_used() -> None:
+    routes = routes_with(Connections())
+    routes.apply(put("f", {POD_1: 1, GATEWAY: 1}))
+    routes.reconfigure(Gateways(), panic_threshold=0.9)
+    routes.apply(put("f", {POD_1: 1, GATEWAY: 2}))
+    route = routes.get(b"f")
+    assert route is not None
+    assert route.local is route.every
+    assert route.every.panic_threshold == 0.9
+
+
+def test_another_panic_threshold_counts_for_those_who_rest_already() -> None:
+    connections = Connections()
+    resting = RestingEndpoints(RestPolicy())
+    routes = Routes(Gateways(), connections.begin, connections.end, resting, random=Random(0))
+    routes.apply(put("f", {POD_1: 1, POD_2: 2}))
+    route = routes.get(b"f")
+    assert route is not None
+    resting.fail(route.endpoints[POD_2].health, 0.0, "refused", unsent=True, trial=False)
+    for threshold, is_panicking in ((0.5, True), (0.7, False), (0.6, True)):
+        routes.reconfigure(Gateways(), panic_threshold=threshold)
+        assert routes.get(b"f") is route
+        assert route.every.is_panicking is is_panicking
 
 
 UPDATES = st.lists(

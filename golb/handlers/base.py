@@ -94,14 +94,21 @@ class Handler(ABC):
     def handle_weights_loaded(self) -> None:  # noqa: B027 - whoever does not need to know ignores it
         """Learn that the whole table has been handed over, once, after its last update."""
 
+    def handle_config(self, config: Config) -> None:  # noqa: B027 - see above
+        """Take over what may change while golb runs; `golb.config` says which variables these are, the others are equal.
+
+        Called between requests, as `handle_weight_update` is. Calls under way are not harmed. It must not fail: whatever
+        may be wrong with a configuration has been found by then.
+        """
+
     # What a handler tells of itself, to the admin port; golb/handlers/reports.py shows the form. One that counts nothing leaves it.
 
     def function_names(self) -> list[str]:
-        """Return the names of all functions that are known now."""
+        """Return the names of all functions that are known now, the newest last; the list is for reading only."""
         return []
 
     def function_report(self, function: str) -> dict[str, Any] | None:
-        """Tell of one function; None: it is not known."""
+        """Tell of one function; None: it is not known. `endpoints` may be any iterable, which is gone through once."""
         del function
         return None
 

@@ -32,10 +32,8 @@ class RetryBudget:
     """
 
     def __init__(self, part: float, minimum: int, *, waiting: int, timeout_s: float) -> None:
-        self._part = part
-        self._minimum = minimum
-        self._timeout_s = timeout_s
         self._room: WaitingRoom[Literal[True]] = WaitingRoom(waiting, lambda _: self.give_back())
+        self.reconfigure(part, minimum, waiting=waiting, timeout_s=timeout_s)
         self._arrivals = count()
         self.in_use = 0
         """Second tries under way."""
@@ -43,6 +41,14 @@ class RetryBudget:
         """All there have been."""
         self.exhausted = 0
         """How often there was none, nor came one in time."""
+
+    def reconfigure(self, part: float, minimum: int, *, waiting: int, timeout_s: float) -> None:
+        """Take new bounds over; those who wait go on at once if they may by these, and wait no longer than by the old ones."""
+        self._part = part
+        self._minimum = minimum
+        self._timeout_s = timeout_s
+        self._room.size = waiting
+        self._room.look()
 
     async def take(self, in_flight: Callable[[], int]) -> bool:
         """Begin a second try, which has to be given back; false if there is none, nor comes one in time.

@@ -35,13 +35,14 @@ class Destination:
 
     pool: Pool
     health: Health
-    is_gateway: bool
     lines: bytes
     """From behind the request target to the value of X-Forwarded-For."""
     final_host: tuple[bytes, bytes]
     """The header of the response that names it."""
     in_flight: int = 0
     """Requests under way to it."""
+    is_gateway: bool = False
+    """Kept by the routes."""
 
 
 @frozen
@@ -85,12 +86,6 @@ class Places:
             panic_threshold=config.panic_threshold / 100,
         )
         self._upstream = upstream
-        self._max_inflight = config.max_inflight
-        self._endpoint_max_inflight = config.endpoint_max_inflight
-        self._queue_timeout_s = config.queue_timeout
-        self._hold_s = config.hold_on_empty
-        self.is_limited = bool(config.max_inflight or config.endpoint_max_inflight or config.hold_on_empty)
-        """Each request has to ask `enter`; otherwise only one whose function is limited, or has an endpoint that rests."""
         self.in_flight = 0
         """Requests under way."""
         self._arrivals = count()
@@ -98,6 +93,24 @@ class Places:
         """Those that wait for a place."""
         self.held: WaitingRoom[Place | Literal[True]] = WaitingRoom(config.hold_limit, self._leave_place)
         """Those that wait for an endpoint to come."""
+        self._set_bounds(config)
+
+    def reconfigure(self, config: Config) -> None:
+        """Take new bounds and gateways over; those who wait go on at once if they may, and wait no longer than by the old bounds."""
+        self._set_bounds(config)
+        self.queue.size = config.queue
+        self.held.size = config.hold_limit
+        self.routes.reconfigure(config.gateways, panic_threshold=config.panic_threshold / 100)
+        self.held.look()
+        self.queue.look()
+
+    def _set_bounds(self, config: Config) -> None:
+        self._max_inflight = config.max_inflight
+        self._endpoint_max_inflight = config.endpoint_max_inflight
+        self._queue_timeout_s = config.queue_timeout
+        self._hold_s = config.hold_on_empty
+        self.is_limited = bool(config.max_inflight or config.endpoint_max_inflight or config.hold_on_empty)
+        """Each request has to ask `enter`; otherwise only one whose function is limited, or has an endpoint that rests."""
 
     def apply(self, update: WeightUpdate) -> None:
         """Take an update over; who has waited for it goes on."""

@@ -1,4 +1,7 @@
-"""What the load balancer tells of itself: plain lists and dicts, made when somebody asks."""
+"""What the load balancer tells of itself: plain dicts, made when somebody asks.
+
+Rule: a function may have thousands of endpoints, so these are told one by one, for whoever asks to pause in between.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 from golb.stats import EndpointStats, FunctionStats
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from golb.handlers.places import Destination, Places
     from golb.history import Change
     from golb.routes import Route
 
 
 def function_report(route: Route[Destination], places: Places, last: Change | None, now_s: float) -> dict[str, Any]:
-    """Tell of one function; golb/admin/openapi has what each member means.
+    """Tell of one function; golb/admin/openapi.json has what each member means.
+
+    Its endpoints can be gone through once, now or later: they are those of now, each as it is when its turn comes.
 
     Args:
         route: the function.
@@ -36,23 +43,24 @@ def function_report(route: Route[Destination], places: Places, last: Change | No
     }
 
 
-def _endpoints(route: Route[Destination], stats: FunctionStats, now_s: float) -> list[dict[str, Any]]:
-    weights = route.every.weights
+def _endpoints(route: Route[Destination], stats: FunctionStats, now_s: float) -> Iterator[dict[str, Any]]:
+    # New weights replace these mappings and leave them as they are.
+    weights, by_endpoint, endpoints = route.every.weights, stats.by_endpoint, route.endpoints
     total = sum(weights.values())
     nothing = EndpointStats()
-    return [
+    return (
         {
             "endpoint": str(endpoint),
             "gateway": destination.is_gateway,
             "weight": weights[destination],
             "share": weights[destination] / total if total else 0.0,
             "state": _state(destination, weights[destination]),
-            **stats.by_endpoint.get(destination, nothing).report(),
+            **by_endpoint.get(destination, nothing).report(),
             "in_flight": destination.in_flight,
             "rest": _rest(destination, now_s),
         }
-        for endpoint, destination in route.endpoints.items()
-    ]
+        for endpoint, destination in endpoints.items()
+    )
 
 
 def _state(destination: Destination, weight: float) -> str:

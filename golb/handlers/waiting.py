@@ -58,7 +58,8 @@ class WaitingRoom(Generic[P]):
     """
 
     def __init__(self, size: int, leave: Callable[[P], object], is_full: Callable[[], bool] = lambda: False) -> None:
-        self._size = size
+        self.size = size
+        """As above; where it shrinks, those who wait already stay."""
         self._leave = leave
         self._is_full = is_full
         self._queues: dict[Hashable, deque[_Waiter[P]]] = {}
@@ -101,9 +102,9 @@ class WaitingRoom(Generic[P]):
         """
         queue = self._queues.get(key)
         ahead = len(queue) if queue is not None else 0
-        if self.waiting >= self._size or (at_most is not None and ahead >= at_most):
+        if self.waiting >= self.size or (at_most is not None and ahead >= at_most):
             self.turned_away += 1
-            raise Overloaded(f"{ahead if self.waiting < self._size else self.waiting} requests wait already")
+            raise Overloaded(f"{ahead if self.waiting < self.size else self.waiting} requests wait already")
         if queue is None:
             queue = self._queues[key] = deque()
         waiter = _Waiter(arrival, try_to_enter)

@@ -22,6 +22,7 @@ from golb.stats import FunctionStats
 
 if TYPE_CHECKING:
     from golb.asgi import Event, Receive, Scope, Send
+    from golb.config import Config
     from golb.errors import GolbError
     from golb.handlers.base import HandlerContext
     from golb.headers import Headers
@@ -49,17 +50,14 @@ class WeightedRoundRobinHandler(Handler):
         super().__init__(context)
         config = context.config
         self._upstream = context.upstream
-        self._gateways = config.gateways
         self._zone = config.zone
         self._has_weights = False
         self.history = WeightHistory()
         """It is read in slices, as it may be long, so no report has it."""
         self._unknown_function = 0
         self._no_function_call = 0
-        self._logs_requests = config.log_level == "debug"
         self._places = Places(config, context.upstream, self._open, self._close)
         self._routes = self._places.routes
-        self._fails_over = config.failover
         self.retries = RetryBudget(
             config.retry_budget / 100,
             config.retry_budget_min,
@@ -70,8 +68,7 @@ class WeightedRoundRobinHandler(Handler):
         self._mark = mark_name(config.node_name)
         self._mark_line_start = b"\r\n" + canonical(self._mark) + b": "
         self._node_header = (X_FORWARDED_FOR, self._node)
-        trusted = config.trusted_proxies
-        self._trusts = None if trusted.trusts_all else lru_cache(_KNOWN_PEERS)(trusted.trusts)
+        self._set_switches(config)
 
     def handle_weight_update(self, update: WeightUpdate) -> None:
         self.history.add(update, time_ns() / 1e9)
@@ -79,6 +76,22 @@ class WeightedRoundRobinHandler(Handler):
 
     def handle_weights_loaded(self) -> None:
         self._has_weights = True
+
+    def handle_config(self, config: Config) -> None:
+        self._set_switches(config)
+        self._places.reconfigure(config)
+        self.retries.reconfigure(
+            config.retry_budget / 100,
+            config.retry_budget_min,
+            waiting=config.queue,
+            timeout_s=config.queue_timeout,
+        )
+
+    def _set_switches(self, config: Config) -> None:
+        self._logs_requests = config.log_level == "debug"
+        self._fails_over = config.failover
+        trusted = config.trusted_proxies
+        self._trusts = None if trusted.trusts_all else lru_cache(_KNOWN_PEERS)(trusted.trusts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one request; answer it here where it cannot be forwarded."""
@@ -228,7 +241,7 @@ class WeightedRoundRobinHandler(Handler):
             LOG.debug("called", function=route.function, endpoint=str(destination.pool.endpoint), method=method)
 
     def function_names(self) -> list[str]:
-        return self._routes.functions()
+        return self.history.functions()
 
     def function_report(self, function: str) -> dict[str, Any] | None:
         route = self._routes.get(function.encode())
@@ -327,7 +340,6 @@ class WeightedRoundRobinHandler(Handler):
         return Destination(
             pool=pool,
             health=pool.health,
-            is_gateway=endpoint in self._gateways,
             lines=b" HTTP/1.1\r\nHost: %b\r\nX-Final-Host: %b\r\nX-Forwarded-For: " % (authority, authority),
             final_host=(X_FINAL_HOST, authority),
         )

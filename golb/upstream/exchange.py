@@ -18,10 +18,12 @@ from golb.headers import switches_as_asked, with_lead, without_hop_by_hop
 from golb.pipes import PipePool
 from golb.upstream.connection import StaleConnectionError, UpstreamConnection
 from golb.upstream.pool import Pool
+from golb.upstream.rests import rest_policy
 from golb.upstream.tunnel import relay_tunnel
 
 if TYPE_CHECKING:
     from golb.asgi import Receive, ReceiveInto
+    from golb.config import Config
     from golb.deadlines import Deadlines, TimeoutQueue
     from golb.forwarding import Call
     from golb.health import Health, RestingEndpoints
@@ -76,13 +78,8 @@ class Upstream:
         self.targets = targets
         self.connect_timeout_s = connect_timeout_s or float("inf")
         self.max_idle = max_idle
-        late = f"no answer within {response_timeout_s:g} s"
-        self.answer_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(
-            response_timeout_s, lambda connection: connection.abort(UpstreamTimeoutError(late))
-        )
-        self.write_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(
-            response_timeout_s, lambda connection: connection.abort(UpstreamTimeoutError(late))
-        )
+        self.answer_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(response_timeout_s, self._time_out)
+        self.write_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(response_timeout_s, self._time_out)
         self.idle_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(
             idle_timeout_s, lambda connection: connection.pool.forget(connection)
         )
@@ -104,6 +101,16 @@ class Upstream:
             finally:
                 self._pipes.close()
         raise AssertionError  # sleep_forever does not return
+
+    def reconfigure(self, config: Config) -> None:
+        """Take new timeouts and rests over. Waits under way go by the new timeouts; a rest under way ends as it would have, unless none are wanted."""
+        self.connect_timeout_s = config.connect_timeout or float("inf")
+        self.max_idle = config.upstream_max_idle
+        self.answer_timeouts.timeout_s = self.write_timeouts.timeout_s = config.response_timeout
+        self.idle_timeouts.timeout_s = config.upstream_idle_timeout
+        self.resting.policy = rest_policy(config)
+        if not self.resting.policy.is_on:
+            self.resting.end_all()
 
     def open(self, endpoint: Endpoint) -> Pool:
         """Begin to use an endpoint."""
@@ -324,6 +331,9 @@ class Upstream:
                 event = {"type": "golb.informational", "status": status, "headers": without_hop_by_hop(headers)}
                 await call.send(event)
         answer.interim = None
+
+    def _time_out(self, connection: UpstreamConnection) -> None:
+        connection.abort(UpstreamTimeoutError(f"no answer within {self.answer_timeouts.timeout_s:g} s"))
 
     def _start_watching(self, connection: UpstreamConnection) -> None:
         connection.watch()

@@ -24,14 +24,18 @@ def resting_endpoints(config: Config, on_change: Callable[[Health, float], objec
         config: what it asks for.
         on_change: told of it too, and for how many seconds it rests, 0 if it serves again.
     """
-    policy = RestPolicy(is_on=config.failover, min_s=config.rest_min, max_s=config.rest_max, after=config.rest_after)
 
     def tell(health: Health, rest_s: float) -> None:
         _log_change(health, rest_s)
         if on_change is not None:
             on_change(health, rest_s)
 
-    return RestingEndpoints(policy, tell)
+    return RestingEndpoints(rest_policy(config), tell)
+
+
+def rest_policy(config: Config) -> RestPolicy:
+    """Return when endpoints rest by a configuration."""
+    return RestPolicy(is_on=config.failover, min_s=config.rest_min, max_s=config.rest_max, after=config.rest_after)
 
 
 def _log_change(health: Health, rest_s: float) -> None:

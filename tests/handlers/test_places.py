@@ -55,7 +55,7 @@ class Setting:
     def _open(self, endpoint: Endpoint) -> Destination:
         health = Health(endpoint.authority)
         pool = FakePool(endpoint, health)
-        destination = Destination(cast("Any", pool), health, endpoint.authority == GATEWAY, b"", (b"", b""))
+        destination = Destination(cast("Any", pool), health, b"", (b"", b""))
         self.opened[endpoint.authority] = destination
         return destination
 

@@ -109,6 +109,7 @@ class Balancer:
         """Return a report as whoever reads its JSON sees it; it has to be the same."""
         told = self.handler.function_report(function)
         assert told is not None
+        told["endpoints"] = list(told["endpoints"])
         assert json.loads(json.dumps(told, allow_nan=False)) == told
         return told
 
