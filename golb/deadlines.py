@@ -30,9 +30,18 @@ class TimeoutQueue(Generic[T]):
 
     def __init__(self, deadlines: Deadlines, timeout_s: float, on_overdue: Callable[[T], object]) -> None:
         self._deadlines = deadlines
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._on_overdue = on_overdue
         self._started: dict[T, float] = {}
+
+    @property
+    def timeout_s(self) -> float:
+        """How long a thing may wait, in seconds; infinite where it may for ever. Set to another time, 0 = for ever, it holds for what waits already too."""
+        return self._timeout_s
+
+    @timeout_s.setter
+    def timeout_s(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s or math.inf
 
     def __len__(self) -> int:
         return len(self._started)
@@ -45,6 +54,11 @@ class TimeoutQueue(Generic[T]):
         """Return what has waited for longest, if that is `waited_s` seconds at least; otherwise None."""
         item, started_s = next(iter(self._started.items()), (None, math.inf))
         return None if started_s > self._deadlines.now_s - waited_s else item
+
+    def waited(self, waited_s: float) -> list[T]:
+        """Return all that has waited `waited_s` seconds at least, the oldest first."""
+        began_before_s = self._deadlines.now_s - waited_s
+        return [item for item, started_s in self._started.items() if started_s <= began_before_s]
 
     def start(self, item: T) -> None:
         """Begin to wait. The item must not be in the queue."""
@@ -87,7 +101,7 @@ class Deadlines:
             timeout_s: how long a thing may wait; 0 = for ever.
             on_overdue: called with each thing that waited too long; must neither wait nor raise.
         """
-        queue = TimeoutQueue(self, timeout_s or math.inf, on_overdue)
+        queue = TimeoutQueue(self, timeout_s, on_overdue)
         self._queues.append(queue)  # type: ignore[arg-type] # each queue pairs its own items with its own callback
         return queue
 

@@ -67,3 +67,37 @@ async def test_a_timeout_of_0_is_none(nursery: trio.Nursery, autojump_clock: tri
     queue.start("waits")
     await trio.sleep(1000 * TICK_S)
     assert queue.oldest() == "waits"
+
+
+async def test_another_time_holds_for_what_waits_already(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    del autojump_clock
+    overdue: list[str] = []
+    deadlines = Deadlines()
+    queue: TimeoutQueue[str] = deadlines.queue(0, overdue.append)
+    await nursery.start(deadlines.run)
+    queue.start("waits")
+    await trio.sleep(TIMEOUT_S)
+    queue.timeout_s = 3 * TIMEOUT_S
+    await trio.sleep(TIMEOUT_S)
+    assert overdue == []
+    queue.timeout_s = TIMEOUT_S
+    await trio.sleep(2 * TICK_S)
+    assert overdue == ["waits"]
+
+
+async def test_what_has_waited_for_some_time_is_told(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    del autojump_clock
+    deadlines = Deadlines()
+    queue: TimeoutQueue[str] = deadlines.queue(0, str)
+    await nursery.start(deadlines.run)
+    for item in "ab":
+        queue.start(item)
+        await trio.sleep(TIMEOUT_S)
+    queue.start("c")
+    assert queue.waited(TIMEOUT_S * 3 / 2) == ["a"]
+    assert queue.waited(TIMEOUT_S / 2) == ["a", "b"]
+    assert queue.waited(0) == ["a", "b", "c"]

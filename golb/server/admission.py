@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from golb.deadlines import Deadlines, TimeoutQueue
-    from golb.server.connection import Timeouts
+    from golb.server.timeouts import Timeouts
 
 LOG = structlog.get_logger()
 
@@ -78,6 +78,8 @@ class Admission:
         """Connections that gave way to another, since they were idle or silent."""
         self.is_wanted = False
         """Somebody waits for a place: a response that begins is its connection's last."""
+        self.on_change: Callable[[], object] | None = None
+        """Called when `open` has changed, or `limit`."""
         self._timeouts = timeouts
         self._make_room = make_room
         self._leaving = trio.lowlevel.ParkingLot()
@@ -89,14 +91,35 @@ class Admission:
         """How many places are free."""
         return max(self.limit - self.open, 0)
 
+    def report(self) -> dict[str, int]:
+        """Tell of it: `limit`, `open`, `accepted`, `delayed`, `closed_for_room`."""
+        return {
+            "limit": self.limit,
+            "open": self.open,
+            "accepted": self.accepted,
+            "delayed": self.delayed,
+            "closed_for_room": self.closed_for_room,
+        }
+
     def enter(self) -> None:
         """Take a place."""
         self.open += 1
         self.accepted += 1
+        if self.on_change is not None:
+            self.on_change()
 
     def leave(self) -> None:
         """Give a place back; the connection has been closed."""
         self.open -= 1
+        if self.on_change is not None:
+            self.on_change()
+        self._leaving.unpark_all()
+
+    def change_limit(self, limit: int) -> None:
+        """Let there be another number of places; who has one keeps it."""
+        self.limit = limit
+        if self.on_change is not None:
+            self.on_change()
         self._leaving.unpark_all()
 
     async def wait_for_room(self) -> None:
@@ -109,7 +132,7 @@ class Admission:
                 self.is_wanted = True
                 self._tell("connection limit reached", limit=self.limit, variable="eb_go_lb_max_connections")
                 self._close_longest_waiting()
-                await self._wait_for_an_end(_LOOK_AGAIN_S)
+                await self.wait_for_an_end(_LOOK_AGAIN_S)
         finally:
             self.is_wanted = False
 
@@ -125,7 +148,7 @@ class Admission:
             return
         self.is_wanted = True
         try:
-            await self._wait_for_an_end(pause_s)
+            await self.wait_for_an_end(pause_s)
         finally:
             self.is_wanted = False
 
@@ -138,7 +161,8 @@ class Admission:
             return
         self.closed_for_room += 1
 
-    async def _wait_for_an_end(self, at_most_s: float) -> None:
+    async def wait_for_an_end(self, at_most_s: float) -> None:
+        """Return when a connection has ended, or after so many seconds."""
         with trio.move_on_after(at_most_s):
             await self._leaving.park()
 

@@ -34,37 +34,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from golb.asgi import Application, Event
-    from golb.deadlines import Deadlines, TimeoutQueue
+    from golb.deadlines import TimeoutQueue
     from golb.pipes import Pipe
+    from golb.server.timeouts import Idle, Silent, Timeouts
+    from golb.server.tunnels import Tunnels
     from golb.sockets import ByteStream
 
 LOG = structlog.get_logger()
 
 # What a client may send ahead of the answer to its request; beyond that it has to wait.
 _READ_AHEAD_BYTES = 65536
-# A connection that closes on a client which still sends would take the answer with it (RFC 9112, 9.6): as much is
-# read and dropped, for as long.
+# So much is read and dropped of what a client still sends to a connection that closes; see golb/server/timeouts.py.
 _DISCARD_BYTES = 1 << 20
-_DISCARD_S = 2.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _EXTENSIONS: dict[str, Event] = {"http.response.trailers": {}, "golb.informational": {}}
 _EXTENSIONS_OF_SOCKET: dict[str, Event] = {**_EXTENSIONS, "golb.pipe": {}}
-
-
-class Timeouts:
-    """The waits of all connections of a server, one queue for each kind; all in seconds, 0 = for ever."""
-
-    def __init__(self, deadlines: Deadlines, *, head_s: float, idle_s: float, stall_s: float) -> None:
-        self.head: TimeoutQueue[Connection] = deadlines.queue(head_s, Connection.time_head_out)
-        """From the first byte of a head, or the begin of the connection, to the head's end."""
-        self.idle: TimeoutQueue[Connection] = deadlines.queue(idle_s, Connection.stop_waiting)
-        """Between requests."""
-        self.reading: TimeoutQueue[Connection] = deadlines.queue(stall_s, Connection.time_body_out)
-        """For the next piece of a body."""
-        self.writing: TimeoutQueue[ResponseWriter] = deadlines.queue(stall_s, lambda writer: writer.on_stall())
-        """For the client to read on."""
-        self.discarding: TimeoutQueue[Connection] = deadlines.queue(_DISCARD_S, Connection.abort)
 
 
 @frozen
@@ -84,8 +69,8 @@ class Connection:
         stream: owned by the connection; closed when `run` returns.
         stop_reading: makes reads of the stream see its end behind what has arrived.
         abort: closes the stream at once; its argument tells whether the client shall see a failure, not an end.
-        is_draining: whether the connection shall end behind a response, without a wait for another request.
-        is_last: whether a response that begins now shall be the connection's last, and say so; `is_draining` if not given.
+        is_draining: whether a response that begins now shall be the connection's last, and say so.
+        tunnels: takes the connection in if it becomes a tunnel; without them a tunnel ends as any request does.
     """
 
     __slots__ = (
@@ -94,7 +79,6 @@ class Connection:
         "_body_taken",
         "_extensions",
         "_head_timed_out",
-        "_is_draining",
         "_peer",
         "_read_ahead_bytes",
         "_reader",
@@ -102,6 +86,7 @@ class Connection:
         "_stop_reading",
         "_stream",
         "_timeouts",
+        "_tunnels",
         "_writer",
     )
 
@@ -115,7 +100,7 @@ class Connection:
         stop_reading: Callable[[], None],
         abort: Callable[[bool], None],
         is_draining: Callable[[], bool],
-        is_last: Callable[[], bool] | None = None,
+        tunnels: Tunnels | None = None,
     ) -> None:
         self._application = application
         self._stream = stream
@@ -123,10 +108,10 @@ class Connection:
         self._timeouts = timeouts
         self._stop_reading = stop_reading
         self._abort = abort
-        self._is_draining = is_draining
+        self._tunnels = tunnels
         self._extensions = _EXTENSIONS_OF_SOCKET if isinstance(stream, SocketStream) else _EXTENSIONS
         self._reader = RequestReader()
-        self._writer = ResponseWriter(stream, timeouts.writing, is_last or is_draining, self.abort)
+        self._writer = ResponseWriter(stream, timeouts.writing, is_draining, self.abort)
         self._request = Request()
         self._writer.begin(self._request)
         self._body_taken = False
@@ -135,16 +120,13 @@ class Connection:
 
     async def run(self) -> None:
         """Serve until the connection ends. Raises nothing; cancelled, it closes at once."""
-        timer = self._timeouts.head
+        timer: TimeoutQueue[Silent] | TimeoutQueue[Idle] = self._timeouts.head
         try:
             while await self._read_head(timer):
                 if not await self._respond():
                     break
                 request = self._request
                 if (request.upgrade or not request.complete) and not await self._end_request():
-                    break
-                # The response may have promised to go on before the server began to drain.
-                if not self._reader.requests and self._is_draining():
                     break
                 timer = self._timeouts.idle
             if self._writer.ended and isinstance(self._stream, SocketStream) and not self._stream.is_flushed:
@@ -180,7 +162,7 @@ class Connection:
 
     # The steps of a request.
 
-    async def _read_head(self, timer: TimeoutQueue[Connection]) -> bool:
+    async def _read_head(self, timer: TimeoutQueue[Silent] | TimeoutQueue[Idle]) -> bool:
         """Read until a head is complete, and take its request up; false when the connection is to end."""
         reader = self._reader
         if not reader.requests:
@@ -218,7 +200,12 @@ class Connection:
         """Let the application answer; false when the connection cannot go on."""
         writer = self._writer
         try:
-            await self._application(self._scope(), self.receive, writer.send)
+            if self._request.upgrade and self._tunnels is not None:
+                await self._tunnels.call(
+                    self._application, self._scope(), self.receive, writer.send, lambda: writer.tunnel
+                )
+            else:
+                await self._application(self._scope(), self.receive, writer.send)
         except ClientGone:
             if self._request.refusal is None:
                 return False  # otherwise it is there, and its body is malformed or late

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from golb.asgi import Application, Receive, Scope, Send
     from golb.server.connection import Peer
+    from golb.server.timeouts import Timeouts
     from golb.sockets import SocketStream
 
 LOG = structlog.get_logger()
@@ -62,19 +63,25 @@ class Http2Server:
     Args:
         application: called for each request.
         config: hypercorn's.
-        stall_s: how long a client may leave a write waiting, or a body that it sends, in seconds.
+        timeouts: of the server; a body that a client sends, and a write that it leaves waiting, have the same time.
     """
 
-    def __init__(self, application: Application, config: Config, *, stall_s: float) -> None:
-        self._application = application
-        self._config = config
-        self._stall_s = stall_s
-        self._context = WorkerContext(None)
+    def __init__(self, application: Application, config: Config, timeouts: Timeouts) -> None:
+        self.application = application
+        self.config = config
+        self.timeouts = timeouts
+        self.context = WorkerContext(None)
+        self.connections: set[Http2Connection] = set()
+
+    @property
+    def further_requests(self) -> int:
+        """How many more requests are under way than connections that have some."""
+        return sum(connection.requests - 1 for connection in self.connections if connection.requests)
 
     async def serve(self, stream: trio.SSLStream[SocketStream], peer: Peer) -> None:
         """Serve one connection, whose TLS handshake is done; raises nothing but what ends the task."""
         try:
-            await _Connection(self._application, self._config, self._context, stream, peer, self._stall_s).run()
+            await Http2Connection(self, stream, peer).run()
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
         except* Exception:  # the boundary of one connection: a client's fault that hypercorn does not expect
@@ -82,46 +89,49 @@ class Http2Server:
 
     async def drain(self) -> None:
         """End connections as they become idle."""
-        await self._context.terminated.set()
+        await self.context.terminated.set()
+        for connection in self.connections:
+            connection.stop_waiting()
 
 
-class _Connection(TCPServer):
+class Http2Connection(TCPServer):
     """The reads and writes of one connection, which no client can block."""
 
     protocol: Any  # our _Protocol, where hypercorn has a choice of several
     stream: Any  # TLS over golb's SocketStream
 
-    def __init__(
-        self,
-        application: Application,
-        config: Config,
-        context: WorkerContext,
-        stream: trio.SSLStream[SocketStream],
-        peer: Peer,
-        stall_s: float,
-    ) -> None:
-        super().__init__(_no_application, config, context, {}, stream)  # type: ignore[arg-type] # it has what is used
-        self._application = application
+    def __init__(self, server: Http2Server, stream: trio.SSLStream[SocketStream], peer: Peer) -> None:
+        super().__init__(_no_application, server.config, server.context, {}, stream)  # type: ignore[arg-type] # it has what is used
+        self.requests = 0
+        """Under way now."""
+        self._server = server
         self._peer = peer
-        self._stall_s = stall_s
+        self._idle: _IdleWait | None = None
 
     async def run(self) -> None:
+        self._server.connections.add(self)
         try:
             async with TaskGroup() as task_group:
                 self._task_group = task_group
-                self.protocol = _Protocol(self, self._application, self._peer, task_group, self._stall_s)
+                self.protocol = _Protocol(self, self._server, self._peer, task_group)
                 await self.protocol.initiate()
                 await self.idle_task.restart(task_group, self._idle_timeout)
                 await self._read_data()
         finally:
+            self._server.connections.discard(self)
             await self._close()
+
+    def stop_waiting(self) -> None:
+        """Close if there is no request."""
+        if self._idle is not None:
+            self._idle.stop_waiting()
 
     async def protocol_send(self, event: Event) -> None:
         if not isinstance(event, RawData):
             await super().protocol_send(event)
             return
         try:
-            with trio.fail_after(self._stall_s):
+            with trio.fail_after(self._server.timeouts.writing.timeout_s):
                 async with self.send_lock:
                     await self.stream.send_all(event.data)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
@@ -134,13 +144,32 @@ class _Connection(TCPServer):
         self.stream.transport_stream.abort()
 
     async def _idle_timeout(self) -> None:
-        with trio.move_on_after(self.config.keep_alive_timeout):
-            await self.context.terminated.wait()
+        self._idle = wait = _IdleWait()
+        if not self.context.terminated.is_set():
+            await wait.run(self._server.timeouts)
         # Closing makes the connection idle, which would cancel this very task.
         with trio.move_on_after(_CLOSE_S, shield=True):
             await self.protocol.say_goodbye()
             await self.protocol.handle(Closed())
         await self._close()
+
+
+class _IdleWait:
+    """One wait of a connection for a request. hypercorn may begin the next one before it has ended the last."""
+
+    def __init__(self) -> None:
+        self._is_over = trio.Event()
+
+    async def run(self, timeouts: Timeouts) -> None:
+        """Return once it has taken too long, or `stop_waiting` has been called."""
+        timeouts.idle.start(self)
+        try:
+            await self._is_over.wait()
+        finally:
+            timeouts.idle.stop(self)
+
+    def stop_waiting(self) -> None:
+        self._is_over.set()
 
 
 class _Buffer(StreamBuffer):
@@ -159,9 +188,7 @@ class _Buffer(StreamBuffer):
 class _Protocol(H2Protocol):
     """The streams of one connection, none of which can block another."""
 
-    def __init__(
-        self, server: _Connection, application: Application, peer: Peer, task_group: TaskGroup, stall_s: float
-    ) -> None:
+    def __init__(self, connection: Http2Connection, server: Http2Server, peer: Peer, task_group: TaskGroup) -> None:
         super().__init__(
             self._respond,  # type: ignore[arg-type] # hypercorn's scopes and events are typed dicts
             server.config,
@@ -171,10 +198,11 @@ class _Protocol(H2Protocol):
             True,  # TLS
             peer.client,
             peer.server,
-            server.protocol_send,
+            connection.protocol_send,
         )
-        self._application = application
-        self._stall_s = stall_s
+        self._owner = connection
+        self._application = server.application
+        self._timeouts = server.timeouts
         self._untaken: dict[int, int] = {}
         """Bytes of bodies that have come and have not been taken by the application, by stream."""
         self._ends: dict[int, trio.Event] = {}
@@ -196,6 +224,9 @@ class _Protocol(H2Protocol):
     async def handle(self, event: Event) -> None:
         await super().handle(event)
         if self.closed:
+            # hypercorn lets an application wait for room in what nobody will read any more.
+            for buffer in self.stream_buffers.values():
+                await buffer.close()
             for end in self._ends.values():
                 end.set()
 
@@ -282,7 +313,7 @@ class _Protocol(H2Protocol):
         async def receive_and_acknowledge() -> dict[str, Any]:
             nonlocal more_body, has_stalled
             event: dict[str, Any] | None = None
-            with trio.move_on_after(self._stall_s if more_body else math.inf):
+            with trio.move_on_after(self._timeouts.reading.timeout_s if more_body else math.inf):
                 event = dict(await receive())
             if event is None:
                 has_stalled = True
@@ -296,13 +327,14 @@ class _Protocol(H2Protocol):
             return event
 
         async def send_in_time(event: dict[str, Any]) -> None:
-            with trio.move_on_after(self._stall_s) as in_time:
+            with trio.move_on_after(self._timeouts.writing.timeout_s) as in_time:
                 await send(event)
             if in_time.cancelled_caught:
                 raise ClientGone("the client reads no more")
             if stream.closed and stream.state is not ASGIHTTPState.CLOSED:
                 raise ClientGone("the client has reset its request")
 
+        self._owner.requests += 1
         try:
             await self._application(scope, receive_and_acknowledge, send_in_time)
         except ClientGone:
@@ -311,6 +343,8 @@ class _Protocol(H2Protocol):
             LOG.debug("response broken off", cause=str(exc))
         except Exception:  # the boundary of one request: whatever its application does stays in here
             LOG.exception("request failed", method=scope["method"], target=scope["raw_path"][:200].decode("latin-1"))
+        finally:
+            self._owner.requests -= 1
         if stream.state is ASGIHTTPState.REQUEST and not stream.closed:
             status, text = 500, b"golb: the request could not be answered\n"
             if has_stalled:

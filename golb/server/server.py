@@ -1,42 +1,50 @@
-"""The server: hypercorn's sockets and TLS, an accept loop, one task for each connection, and an orderly end."""
+"""The server: one task for each connection, new settings while it runs, and an orderly end."""
 
 from __future__ import annotations
 
-import errno
 import resource
-import socket
 import sys
 from typing import TYPE_CHECKING
 
-import hypercorn
 import structlog
 import trio
 
-from golb.errors import ConfigError, ListenError
+from golb.server.acceptor import Acceptor
 from golb.server.admission import Admission, connection_limit
-from golb.server.connection import Connection, Peer, Timeouts
+from golb.server.connection import Connection, Peer
+from golb.server.drain import Drain
 from golb.server.http2 import Http2Server
+from golb.server.listening import make_hypercorn_config, open_sockets
+from golb.server.timeouts import Timeouts
+from golb.server.tls import Handshake, TlsStream, make_ssl_context
+from golb.server.tunnels import Tunnels
 from golb.sockets import SocketStream
 
 if TYPE_CHECKING:
-    import ssl
+    import socket
     from collections.abc import Callable
 
     from golb.asgi import Application
     from golb.config import Config
     from golb.deadlines import Deadlines
     from golb.poller import Poller
+    from golb.server.spread import Spread
 
 LOG = structlog.get_logger()
 
-_BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
-# One turn of the loop takes so many new connections at most, so that the others get theirs.
-_ACCEPTED_AT_ONCE = 64
-# Whatever else accept(2) may report is of a client or of the moment: no descriptors left, a firewall, a network down.
-_BROKEN_LISTENER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
-_ACCEPT_PAUSE_S = 0.1
-# A client that has just connected has a request on its way.
-_NEWCOMER_GRACE_S = 0.5
+RECONFIGURABLE = frozenset(
+    {
+        "client_idle_timeout",
+        "drain_timeout",
+        "keep_alive_timeout",
+        "max_connections",
+        "request_header_timeout",
+        "tls_cert",
+        "tls_key",
+        "tunnel_drain_timeout",
+    }
+)
+"""What of a configuration `Server.reconfigure` takes over."""
 
 
 class Server:
@@ -49,6 +57,7 @@ class Server:
         deadlines: keeps their timeouts.
         others: connections that another server of this process may have.
         make_room: closes something that holds a descriptor and is not in use, for when none is left to accept with; false if there is nothing.
+        spread: evens the connections out over several workers, of which this server is one.
     """
 
     def __init__(
@@ -60,12 +69,13 @@ class Server:
         *,
         others: int = 0,
         make_room: Callable[[], bool] = lambda: False,
+        spread: Spread | None = None,
     ) -> None:
         self._poller = poller
         self._config = config
+        self._others = others
         self._application = application
-        self._hypercorn_config = _hypercorn_config(config)
-        self._ssl_context = _ssl_context(self._hypercorn_config, config)
+        self._ssl_context = make_ssl_context(config)
         self._timeouts = Timeouts(
             deadlines,
             head_s=config.request_header_timeout,
@@ -73,10 +83,12 @@ class Server:
             stall_s=config.client_idle_timeout,
         )
         self.admission = Admission(_connection_limit(config, others), self._timeouts, deadlines, make_room)
-        self._http2 = Http2Server(
-            application, self._hypercorn_config, stall_s=config.client_idle_timeout or float("inf")
-        )
+        self._acceptor = Acceptor(self.admission, spread, self._start_serving)
+        self._http2 = Http2Server(application, make_hypercorn_config(config), self._timeouts)
+        self._tunnels = Tunnels()
         self._drain_requested = trio.Event()
+        self._connections: trio.Nursery
+        """Of the tasks that serve, while the server runs."""
 
     def open_sockets(self) -> list[socket.socket]:
         """Bind and listen.
@@ -84,21 +96,7 @@ class Server:
         Raises:
             ListenError: that is not possible; the text says why.
         """
-        config = self._config
-        try:
-            sockets = self._hypercorn_config.create_sockets()
-            opened = [*sockets.secure_sockets, *sockets.insecure_sockets]
-            for sock in opened:
-                sock.listen(_BACKLOG)
-                # Accepted sockets inherit it: what is sent as urgent stays in its place among the other bytes (RFC 6093, 4).
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        except OSError as exc:
-            variable = "listen_port" if exc.errno in (errno.EADDRINUSE, errno.EACCES) else "listen_host"
-            raise ListenError(
-                f"eb_go_lb_{variable} is {getattr(config, variable)}, but golb cannot listen on "
-                f"{_bind_address(config)}: {exc.strerror}; it accepts a {variable.removeprefix('listen_')} that is free on this node"
-            ) from exc
-        return opened
+        return open_sockets(self._config)
 
     @property
     def is_draining(self) -> bool:
@@ -106,69 +104,80 @@ class Server:
         return self._drain_requested.is_set()
 
     def drain(self) -> None:
-        """Stop accepting; let requests in flight finish within the drain timeout, then `run` returns."""
+        """Stop accepting; let what is under way finish within its drain timeout, then `run` returns."""
+        self._acceptor.withdraw()
         self._drain_requested.set()
+
+    def waiting_for(self) -> dict[str, int]:
+        """Return how many requests are in flight, connections without a request, and tunnels there are."""
+        idle = len(self._timeouts.idle) + len(self._timeouts.head)
+        tunnels = len(self._tunnels)
+        busy = max(self.admission.open - idle - tunnels, 0)
+        return {"requests": busy + self._http2.further_requests, "idle": idle, "tunnels": tunnels}
+
+    def reconfigure(self, config: Config) -> None:
+        """Take over what `RECONFIGURABLE` names. Timeouts hold for the waits under way too, TLS for new connections, a drain under way stays as it is.
+
+        Raises:
+            ConfigError: a TLS file is not what it should be; everything stays as it was.
+        """
+        ssl_context = make_ssl_context(config)
+        if (ssl_context is None) != (self._ssl_context is None):
+            LOG.warning("TLS is switched on or off by a restart only", variable="eb_go_lb_tls_cert")
+        else:
+            self._ssl_context = ssl_context
+        self._config = config
+        self._timeouts.change(config, but_idle=self.is_draining)
+        self.admission.change_limit(_connection_limit(config, self._others))
 
     async def run(
         self, sockets: list[socket.socket], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Serve until drained; ready once connections are accepted. Closes the sockets."""
-        async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as nursery:
+            self._connections = await nursery.start(_hold_nursery)
+            inbox = trio.CancelScope()
             try:
-                async with trio.open_nursery() as acceptors:
+                nursery.start_soon(self._run_inbox, inbox)
+                try:
+                    async with trio.open_nursery() as accepting:
+                        await accepting.start(self._acceptor.run, sockets)
+                        task_status.started()
+                        await self._drain_requested.wait()
+                        accepting.cancel_scope.cancel()
+                    self._acceptor.accept_last(sockets)
+                finally:
                     for sock in sockets:
-                        acceptors.start_soon(self._accept_all, sock, connections)
-                    task_status.started()
-                    await self._drain_requested.wait()
-                    acceptors.cancel_scope.cancel()
-                for sock in sockets:
-                    try:
-                        self._accept_some(
-                            sock, connections, min(_BACKLOG, self.admission.room)
-                        )  # what has queued up would be refused by the close
-                    except OSError as exc:
-                        LOG.warning("cannot accept", cause=exc.strerror, connections=len(connections.child_tasks))
+                        sock.close()
+                await self._http2.drain()
+                await self._make_drain(inbox).run()
             finally:
-                for sock in sockets:
-                    sock.close()
-            connections.cancel_scope.deadline = trio.current_time() + self._config.drain_timeout
-            await self._drain_idle(connections)
-        if connections.cancel_scope.cancelled_caught:
-            LOG.warning("drain timeout, requests were cut off", drain_timeout_s=self._config.drain_timeout)
+                self._acceptor.withdraw()
+                self._tunnels.cut()
+                nursery.cancel_scope.cancel()
 
-    async def _drain_idle(self, connections: trio.Nursery) -> None:
-        await self._http2.drain()
-        for connection in self._timeouts.idle:
-            connection.stop_waiting()
-        if not connections.child_tasks:
-            return
-        LOG.info("draining", connections=len(connections.child_tasks), drain_timeout_s=self._config.drain_timeout)
-        if len(self._timeouts.head):
-            await trio.sleep(_NEWCOMER_GRACE_S)
-            for connection in self._timeouts.head:
-                connection.stop_waiting()
+    async def _run_inbox(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._acceptor.run_inbox()
 
-    async def _accept_all(self, sock: socket.socket, connections: trio.Nursery) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(sock)
-            await self.admission.wait_for_room()
-            try:
-                self._accept_some(sock, connections, min(_ACCEPTED_AT_ONCE, self.admission.room))
-            except OSError as exc:
-                if exc.errno in _BROKEN_LISTENER:
-                    raise
-                await self.admission.recover(exc, _ACCEPT_PAUSE_S)
+    def _make_drain(self, inbox: trio.CancelScope) -> Drain:
+        def cut_requests() -> None:
+            inbox.cancel()  # what comes now is for whoever takes this worker's place
+            self._connections.cancel_scope.cancel()
 
-    def _accept_some(self, sock: socket.socket, connections: trio.Nursery, at_most: int) -> None:
-        for _ in range(at_most):
-            try:
-                client, address = sock.accept()
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                continue  # it went away before it was taken (accept(2))
-            self.admission.enter()
-            connections.start_soon(self._serve, client, address)
+        return Drain(
+            admission=self.admission,
+            timeouts=self._timeouts,
+            tunnels=self._tunnels,
+            waiting_for=self.waiting_for,
+            take_passed=self._acceptor.take_passed,
+            cut_requests=cut_requests,
+            requests_s=self._config.drain_timeout,
+            tunnels_s=self._config.tunnel_drain_timeout,
+        )
+
+    def _start_serving(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        self._connections.start_soon(self._serve, sock, address)
 
     async def _serve(self, sock: socket.socket, address: tuple[str, int]) -> None:
         """Serve one connection. What goes wrong in it stays in it."""
@@ -200,17 +209,16 @@ class Server:
             socket_stream, self._ssl_context, server_side=True, https_compatible=True
         )
         try:
-            with trio.fail_after(self._config.request_header_timeout or float("inf")):
-                await stream.do_handshake()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as exc:
+            await Handshake(socket_stream).complete(stream, self._timeouts)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             LOG.debug("TLS handshake failed", cause=str(exc.__cause__ or exc))
             return
         if stream.selected_alpn_protocol() == "h2":
             await self._http2.serve(stream, peer)
         else:
-            await self._connection(_TlsStream(stream, socket_stream), socket_stream, peer).run()
+            await self._connection(TlsStream(stream, socket_stream), socket_stream, peer).run()
 
-    def _connection(self, stream: SocketStream | _TlsStream, socket_stream: SocketStream, peer: Peer) -> Connection:
+    def _connection(self, stream: SocketStream | TlsStream, socket_stream: SocketStream, peer: Peer) -> Connection:
         return Connection(
             self._application,
             stream,
@@ -218,53 +226,19 @@ class Server:
             self._timeouts,
             stop_reading=stream.stop_reading,
             abort=lambda reset: socket_stream.abort(reset=reset),
-            is_draining=self._drain_requested.is_set,
-            is_last=self._is_last_response,
+            is_draining=self._is_last_response,
+            tunnels=self._tunnels,
         )
 
     def _is_last_response(self) -> bool:
         return self.admission.is_wanted or self._drain_requested.is_set()
 
 
-class _TlsStream:
-    """TLS as a byte stream: its end, orderly or not, is the end of the socket's."""
-
-    def __init__(self, stream: trio.SSLStream[SocketStream], socket_stream: SocketStream) -> None:
-        self._stream = stream
-        self._socket_stream = socket_stream
-        self._ended = False
-        self._stopped = False
-        self._reading: trio.CancelScope | None = None
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if self._ended:  # whatever still comes is only counted
-            return await self._socket_stream.receive_some(max_bytes)
-        if self._stopped and not self._socket_stream.has_input():
-            return b""
-        with trio.CancelScope() as self._reading:
-            return bytes(await self._stream.receive_some(max_bytes))
-        return b""
-
-    def stop_reading(self) -> None:
-        """Let a reader, now or later, see the end of the stream behind what has arrived; writing goes on.
-
-        If the socket ended instead, TLS would write no more either.
-        """
-        self._stopped = True
-        if self._reading is not None and not self._socket_stream.has_input():
-            self._reading.cancel()
-
-    async def send_all(self, data: bytes) -> None:
-        await self._stream.send_all(data)
-
-    async def send_eof(self) -> None:
-        self._ended = True
-        try:
-            await self._stream.unwrap()  # tells the client, and waits for it to do the same
-        except trio.BrokenResourceError:
-            pass  # it goes on sending, or has just gone
-        except trio.BusyResourceError:  # a tunnel: TLS as Python has it cannot end one direction only
-            await self._stream.aclose()
+async def _hold_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """Hand out a nursery that can be cancelled by itself."""
+    async with trio.open_nursery() as nursery:
+        task_status.started(nursery)
+        await trio.sleep_forever()
 
 
 def _connection_limit(config: Config, others: int) -> int:
@@ -281,34 +255,3 @@ def _connection_limit(config: Config, others: int) -> int:
             descriptors=descriptors,
         )
     return limit
-
-
-def _bind_address(config: Config) -> str:
-    host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
-    return f"{host}:{config.listen_port}"
-
-
-def _hypercorn_config(config: Config) -> hypercorn.Config:
-    result = hypercorn.Config()
-    result.bind = [_bind_address(config)]
-    result.certfile = str(config.tls_cert) if config.tls_cert else None
-    result.keyfile = str(config.tls_key) if config.tls_key else None
-    result.keep_alive_timeout = config.keep_alive_timeout or float("inf")
-    # Each header more costs the users' databases.
-    result.include_date_header = False
-    result.include_server_header = False
-    result.errorlog = None
-    # HTTP/2: a connection may carry any number of requests, and a body waits for its application by flow control.
-    result.keep_alive_max_requests = sys.maxsize
-    result.max_app_queue_size = sys.maxsize
-    return result
-
-
-def _ssl_context(hypercorn_config: hypercorn.Config, config: Config) -> ssl.SSLContext | None:
-    try:
-        return hypercorn_config.create_ssl_context()
-    except OSError as exc:  # also ssl.SSLError
-        raise ConfigError(
-            f"eb_go_lb_tls_cert is {str(config.tls_cert)!r}, eb_go_lb_tls_key is {str(config.tls_key)!r}; "
-            f"they accept a PEM certificate chain and its private key: {exc}"
-        ) from exc

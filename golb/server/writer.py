@@ -141,7 +141,7 @@ class ResponseWriter:
         try:
             await self._stream.send_from(pipe, lambda: self._stalls.restart(self))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise ClientGone(str(exc)) from exc
+            raise ClientGone(f"the client went away: {exc}") from exc
         finally:
             self._stalls.stop(self)
 
@@ -225,7 +225,7 @@ class ResponseWriter:
         try:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise ClientGone(str(exc)) from exc
+            raise ClientGone(f"the client went away: {exc}") from exc
         finally:
             self._stalls.stop(self)
 
@@ -239,6 +239,6 @@ class ResponseWriter:
         try:
             await self._stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise ClientGone(str(exc)) from exc
+            raise ClientGone(f"the client went away: {exc}") from exc
         finally:
             self._stalls.stop(self)

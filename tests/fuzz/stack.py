@@ -12,7 +12,8 @@ from support.stack import FUNCTION, make_config
 
 from golb.deadlines import Deadlines
 from golb.handlers import HandlerContext, WeightedRoundRobinHandler
-from golb.server.connection import Connection, Peer, Timeouts
+from golb.server.connection import Connection, Peer
+from golb.server.timeouts import Timeouts
 from golb.upstream import Pool, Upstream, resting_endpoints
 from golb.upstream.connection import UpstreamConnection
 from golb.weights import Endpoint, Weights, WeightUpdate

@@ -13,7 +13,8 @@ from support.wire import parse_head
 
 from golb.deadlines import Deadlines
 from golb.poller import Poller
-from golb.server.connection import Connection, Peer, Timeouts
+from golb.server.connection import Connection, Peer
+from golb.server.timeouts import Timeouts
 from golb.sockets import SocketStream
 
 if TYPE_CHECKING:

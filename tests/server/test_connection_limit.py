@@ -14,8 +14,10 @@ import trio.testing
 from support.client import Client
 from support.endpoint import scripted_endpoint
 from support.golb_process import GolbProcess
+from support.http2 import connect_http2
 from support.pods import run_pods
 from support.stack import make_config, running_server
+from support.tls import make_tls_files
 
 from golb.deadlines import Deadlines
 from golb.pipes import _DESCRIPTORS_FOR_EACH, _MAX_PIPES
@@ -118,6 +120,34 @@ async def test_clients_that_say_nothing_or_go_on_for_ever_give_way_before_those_
                 assert (await trickling.read_response()).status == 408
         assert await ask(served) == []
         assert running.server.admission.closed_for_room == 2
+
+
+async def test_a_client_that_does_not_complete_its_handshake_gives_way(tmp_path: Path) -> None:
+    tls = make_tls_files(tmp_path)
+    async with (
+        running_server(answer_ok, max_connections="1", **tls.variables) as running,
+        await running.connect() as silent,
+    ):
+        await silent.send(b"\x16")
+        await trio.sleep(1.1)  # by then it is not just slow
+        async with await running.connect(tls.client_context()) as second:
+            assert await ask(second) == []
+        assert await silent.read_to_end() == b""
+        assert running.server.admission.closed_for_room == 1
+
+
+async def test_an_idle_connection_of_http2_gives_way_and_is_told(tmp_path: Path) -> None:
+    tls = make_tls_files(tmp_path)
+    async with running_server(answer_ok, max_connections="1", **tls.variables) as running:
+        first = await connect_http2(running.port, tls.client_context("h2"))
+        assert (await first.answer(await first.request())).body == b"ok"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first.read_to_end)
+            async with await running.connect(tls.client_context()) as second:
+                assert await ask(second) == []
+        assert first.terminated
+        assert running.server.admission.closed_for_room == 1
+        await trio.aclose_forcefully(first.stream)
 
 
 async def test_a_connection_with_a_request_does_not_give_way_but_its_answer_is_its_last() -> None:

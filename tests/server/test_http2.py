@@ -332,6 +332,25 @@ async def test_a_client_that_goes_away_cancels_its_calls(tls: TlsFiles) -> None:
                 assert await endpoint.read_to_end() == b""
 
 
+async def test_a_client_that_goes_away_in_the_middle_of_an_answer_ends_its_calls(tls: TlsFiles) -> None:
+    ended = trio.Event()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await endless(scope, receive, send)
+        finally:
+            ended.set()
+
+    async with running_server(application, client_idle_timeout="0", **tls.variables) as server:
+        async with http2_client(server, tls) as client:
+            client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 30})
+            client.h2.increment_flow_control_window(1 << 30)
+            await client.request()
+            while not client.answers[1].body:
+                await client.read_once()
+        await ended.wait()
+
+
 # Applications that fail.
 
 

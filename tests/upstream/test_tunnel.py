@@ -256,9 +256,9 @@ async def test_a_request_with_a_body_does_not_ask_for_an_upgrade() -> None:
                 assert (await client.read_response()).status == 502
 
 
-async def test_a_drain_cuts_tunnels_off_at_its_end() -> None:
+async def test_a_drain_cuts_tunnels_off_in_their_own_time() -> None:
     with scripted_endpoint() as pod:
-        async with running_golb(pod.authority, drain_timeout="200ms") as golb, await golb.connect() as client:
+        async with running_golb(pod.authority, tunnel_drain_timeout="200ms") as golb, await golb.connect() as client:
             await client.send(UPGRADE)
             async with await pod.accept() as endpoint:
                 await endpoint.read_head()
