@@ -34,6 +34,8 @@ class WeightHistory:
         self._endpoints = 0
         # Most functions have few changes, and a list takes a tenth of a deque's memory.
         self._by_function: dict[str, list[Change]] = {}
+        # Of 100,000 functions a list of their names takes some milliseconds, and they come and go far less often than weights.
+        self._functions: list[str] | None = None
         # In the order of changes; a function stands here once for each of its changes, and perhaps for some that are gone.
         self._order: deque[str] = deque()
 
@@ -43,8 +45,12 @@ class WeightHistory:
         if update.weights is None:
             for change in self._by_function.pop(function, ()):
                 self._endpoints -= _size(change)
+                self._functions = None
             return
-        changes = self._by_function.setdefault(function, [])
+        changes = self._by_function.get(function)
+        if changes is None:
+            changes = self._by_function[function] = []
+            self._functions = None
         changes.append(Change(at_s, update.revision, update.weights))
         self._endpoints += _size(changes[-1])
         self._order.append(function)
@@ -58,6 +64,12 @@ class WeightHistory:
     def of(self, function: str) -> list[Change]:
         """Return a function's changes, oldest first; the last one is in force."""
         return list(self._by_function.get(function, ()))
+
+    def functions(self) -> list[str]:
+        """Return the names of all functions that are known, the newest last; the list is for reading only."""
+        if self._functions is None:
+            self._functions = list(self._by_function)
+        return self._functions
 
     def last(self, function: str) -> Change | None:
         """Return the change that is in force; None: the function is not known."""

@@ -53,6 +53,17 @@ def test_a_function_that_is_gone_has_no_history_and_begins_anew() -> None:
     assert revisions(history, "f") == [4]
 
 
+def test_functions_are_told_in_the_order_in_which_they_came() -> None:
+    history = WeightHistory()
+    assert history.functions() == []
+    for revision, (function, count) in enumerate([("g", 1), ("f", 0), ("g", 2), ("h", 1), ("f", None), ("f", 3)], 1):
+        history.add(update(function, count, revision), 1.0)
+    assert history.functions() == ["g", "h", "f"]
+    history.add(update("unknown", None, 7), 1.0)
+    history.add(update("g", None, 8), 1.0)
+    assert history.functions() == ["h", "f"]
+
+
 def test_of_one_function_the_last_600_changes_are_kept() -> None:
     history = WeightHistory()
     for revision in range(1, 1002):

@@ -5,10 +5,12 @@ It has a server of its own, so that nobody reaches it by the data port, and it o
 
 from __future__ import annotations
 
+import time
+from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,7 +21,7 @@ from golb.admin import event_stream
 from golb.admin.event_stream import write_events
 from golb.admin.events import KEPT
 from golb.admin.exposition import Encoder
-from golb.admin.functions import MAX_LIMIT, write_function, write_functions
+from golb.admin.functions import MAX_LIMIT, Selection, since, write_function, write_functions
 from golb.admin.guard import Guard
 from golb.admin.index_page import index_page
 from golb.admin.json_text import to_json
@@ -36,10 +38,14 @@ if TYPE_CHECKING:
     from golb.admin.sources import Sources
     from golb.asgi import Receive, Scope, Send
 
+T = TypeVar("T", int, None)
+
 _DEFAULT_LIMIT = 100
 _MAX_TEXT = 1000  # characters
-# Each may hold some ten megabytes, and be read slowly.
+_MAX_NUMBER = 999_999_999
+# Each may be read slowly. A page of metrics may hold ten megabytes; who reads other pages does not keep Prometheus from it.
 _PAGES_AT_ONCE = 4
+_METRICS_AT_ONCE = 2
 _PAGES_WAITING = 8
 _LONGEST_PAGE_S = 30.0
 _SUBSCRIBERS = 16
@@ -60,6 +66,7 @@ class AdminApplication:
         self._pace = Pace()
         self._metrics = MetricsPage(sources, self._pace, endpoint_label=endpoint_label)
         self._pages = Places(_PAGES_AT_ONCE, _PAGES_WAITING)
+        self._metrics_pages = Places(_METRICS_AT_ONCE, _PAGES_WAITING)
         self._subscribers = Places(_SUBSCRIBERS, 0)
         self._index = index_page()
         self._description = Response(
@@ -98,21 +105,43 @@ class AdminApplication:
 
     async def _answer_metrics(self, request: Request) -> Any:
         encoder = Encoder(request.headers.get("accept", ""))
-        return self._page(partial(self._metrics.write, encoder), encoder.media_type)
+        return StreamedResponse(
+            partial(self._metrics.write, encoder), encoder.media_type, self._metrics_pages, longest_s=_LONGEST_PAGE_S
+        )
 
     async def _answer_status(self, _: Request) -> Response:
-        return _json(status(self._sources))
+        return _json(await status(self._sources))
 
     async def _answer_functions(self, request: Request) -> Any:
-        search, after = _text(request, "search"), _text(request, "after")
-        limit = _number(request, "limit", 1, MAX_LIMIT, _DEFAULT_LIMIT)
-        return self._page(partial(write_functions, self._sources, self._pace, search, after, limit))
+        selection = Selection(
+            search=_text(request, "search"),
+            after=_text(request, "after"),
+            limit=_number(request, "limit", 1, MAX_LIMIT, _DEFAULT_LIMIT),
+            worker=await self._worker(request),
+        )
+        return self._page(partial(write_functions, self._sources, self._pace, selection))
 
     async def _answer_function(self, request: Request) -> Any:
-        report = self._sources.handler.function_report(request.path_params["function"])
-        if report is None:
+        function = request.path_params["function"]
+        history_s = _number(request, "history_s", 0, _MAX_NUMBER, _MAX_NUMBER)
+        worker = await self._worker(request)
+        functions = self._sources.functions
+        async with aclosing(functions.reports([function], worker)) as reports:
+            found = [report async for report in reports]
+        if not found:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"zone {self._sources.zone} has no function of that name")
-        return self._page(partial(write_function, self._sources, self._pace, report))
+        history = since(functions.changes(function), time.time() - history_s)
+        return self._page(partial(write_function, self._pace, found[0], history))
+
+    async def _worker(self, request: Request) -> int | None:
+        """Return the number of the worker that is asked for; None: all of them."""
+        number = _number(request, "worker", 0, _MAX_NUMBER, None)
+        if number is None:
+            return None
+        workers = [] if self._sources.workers is None else await self._sources.workers()
+        if all(worker["worker"] != number for worker in workers):
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no worker {number}; /api/status tells which there are")
+        return number
 
     async def _answer_events(self, request: Request) -> Any:
         feed = self._sources.events
@@ -124,8 +153,8 @@ class AdminApplication:
     async def _answer_description(self, _: Request) -> Response:
         return self._description
 
-    def _page(self, write: Any, media_type: str = "application/json") -> StreamedResponse:
-        return StreamedResponse(write, media_type, self._pages, longest_s=_LONGEST_PAGE_S)
+    def _page(self, write: Any) -> StreamedResponse:
+        return StreamedResponse(write, "application/json", self._pages, longest_s=_LONGEST_PAGE_S)
 
 
 def _json(content: object, status_code: int = HTTPStatus.OK) -> Response:
@@ -139,7 +168,7 @@ def _text(request: Request, name: str) -> str:
     return text
 
 
-def _number(request: Request, name: str, least: int, most: int, default: int) -> int:
+def _number(request: Request, name: str, least: int, most: int, default: T) -> int | T:
     text = _parameter(request, name)
     if text is None:
         return default

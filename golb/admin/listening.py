@@ -16,11 +16,24 @@ if TYPE_CHECKING:
 # A browser takes six, Prometheus and the probes one each; the events of a page stay open.
 MAX_CONNECTIONS = 32
 
+# Whoever does not read, or does not send, holds a place that a probe may need.
+_STALL_S = 10.0
+
 
 def admin_config(config: Config) -> Config:
-    """Return the configuration of the server of the admin port, which has to be on. TLS is as on the data port."""
+    """Return the configuration of the server of the admin port, which has to be on.
+
+    TLS is as on the data port, as a token is not to be read on the way. Over it HTTP/1.1 only is spoken.
+    """
     address = config.admin_listen
-    return evolve(config, listen_host=address.host, listen_port=address.port, max_connections=MAX_CONNECTIONS)
+    return evolve(
+        config,
+        listen_host=address.host,
+        listen_port=address.port,
+        max_connections=MAX_CONNECTIONS,
+        client_idle_timeout=_STALL_S,
+        request_header_timeout=_STALL_S,
+    )
 
 
 def admin_application(config: Config, sources: Sources) -> AdminApplication:

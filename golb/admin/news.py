@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Mapping
+    from collections.abc import AsyncIterable, Callable, Mapping
 
     from golb.admin.events import EventFeed
     from golb.admin.sources import Refusal
     from golb.health import Health
-    from golb.weights import WeightUpdate
+    from golb.weights import Weights, WeightUpdate
+
+    Describe = Callable[[Weights | None, Weights], str]
 
 # Of more functions that change at once only the number is told: the feed keeps few events, and these would push the others out.
 _TOLD_AT_ONCE = 20
+_KEPT_AT_ONCE = 1000  # some hundred microseconds
 
 
 class News:
@@ -25,11 +31,25 @@ class News:
 
     def __init__(self, feed: EventFeed) -> None:
         self._feed = feed
+        self._weights: dict[str, Weights] = {}
 
-    async def follow(self, batches: AsyncIterable[Mapping[str, WeightUpdate]]) -> None:
-        """Tell of weights as they come, by function; ends when they do."""
+    async def follow(self, batches: AsyncIterable[Mapping[str, WeightUpdate]], describe: Describe) -> None:
+        """Tell of weights as they come, by function; ends when they do.
+
+        Args:
+            batches: of updates; the first one is the whole table.
+            describe: says in one line, of a bounded length, how weights differ from those before (None: the function is new).
+        """
         async for batch in batches:
-            self._tell_weights(batch)
+            for update in islice(batch.values(), _TOLD_AT_ONCE):
+                self._tell_weights(update, describe)
+                await trio.lowlevel.checkpoint()
+            if (more := len(batch) - _TOLD_AT_ONCE) > 0:
+                self._feed.publish("weights", {"more_functions": more})
+            for place, update in enumerate(batch.values()):
+                self._keep(update)
+                if place % _KEPT_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
 
     def tell_refusal(self, refusal: Refusal) -> None:
         """Tell of a put that is refused."""
@@ -45,18 +65,27 @@ class News:
 
     def tell_health(self, health: Health, rest_s: float) -> None:
         """Tell of an endpoint that begins to rest, for so many seconds, or serves again (0)."""
+        self.tell_rest(health.name, rest_s, health.failures, health.cause)
+
+    def tell_rest(self, endpoint: str, rest_s: float, failures: int, cause: str, worker: int | None = None) -> None:
+        """Do the same for who has only this to tell, which may be one of several workers."""
+        data: dict[str, Any] = {} if worker is None else {"worker": worker}
         state = "resting" if rest_s else "serving"
-        data = {"endpoint": health.name, "state": state, "rest_s": round(rest_s, 3), "failures": health.failures}
-        self._feed.publish("endpoint", data | {"cause": health.cause if rest_s else ""})
+        data |= {"endpoint": endpoint, "state": state, "rest_s": round(rest_s, 3), "failures": failures}
+        self._feed.publish("endpoint", data | {"cause": cause if rest_s else ""})
 
     def tell_drain(self) -> None:
         """Tell that golb accepts no more."""
         self._feed.publish("draining", {})
 
-    def _tell_weights(self, batch: Mapping[str, WeightUpdate]) -> None:
-        for update in list(batch.values())[:_TOLD_AT_ONCE]:
-            data = {"function": update.function, "revision": update.revision, "removed": update.weights is None}
-            self._feed.publish("weights", data)
-        more = len(batch) - _TOLD_AT_ONCE
-        if more > 0:
-            self._feed.publish("weights", {"more_functions": more})
+    def _tell_weights(self, update: WeightUpdate, describe: Describe) -> None:
+        weights = update.weights
+        changes = "" if weights is None else describe(self._weights.get(update.function), weights)
+        data = {"function": update.function, "revision": update.revision, "removed": weights is None}
+        self._feed.publish("weights", {**data, "changes": changes})
+
+    def _keep(self, update: WeightUpdate) -> None:
+        if update.weights is None:
+            self._weights.pop(update.function, None)
+        else:
+            self._weights[update.function] = update.weights

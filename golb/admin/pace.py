@@ -89,14 +89,17 @@ class Places:
         self._places = trio.Semaphore(at_once, max_value=at_once)
         self._waiting = waiting
 
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Have a place meanwhile.
+    def admit(self) -> None:
+        """Look whether one more may have a place, or wait for one.
 
         Raises:
             Busy: all are taken, and as many wait as may.
         """
         if self._places.value == 0 and self._places.statistics().tasks_waiting >= self._waiting:
             raise Busy
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Have a place meanwhile, after a wait perhaps; to be entered at once after `admit`."""
         async with self._places:
             yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from golb.admin.families import counter, gauge
+from golb.admin.families import counter, gauge, histogram
 from golb.admin.readiness import reason_not_ready
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from golb.admin.sources import Sources
 
 
-def process_families(sources: Sources, *, functions: int, omitted: int) -> Iterator[Metric]:
-    """Yield the families, for so many functions, of which `omitted` have no series of their own."""
+def process_families(sources: Sources) -> Iterator[Metric]:
+    """Yield the families of what this golb is, and of what it knows of the weights."""
     yield gauge(
         "golb_build_info",
         "Always 1; says what this is.",
@@ -26,13 +26,7 @@ def process_families(sources: Sources, *, functions: int, omitted: int) -> Itera
     )
     yield gauge("golb_ready", "Whether calls may come; /readyz says why not.", _one(not reason_not_ready(sources)))
     yield gauge("golb_draining", "Whether golb is about to end.", _one(sources.is_draining()))
-    yield gauge("golb_functions", "Functions that are known.", _one(functions))
-    yield gauge(
-        "golb_functions_omitted", "Functions without series of their own, as there are too many.", _one(omitted)
-    )
     yield from _weights(sources)
-    yield from _connections(sources)
-    yield from _totals(sources.handler.totals())
 
 
 def _one(value: float) -> list[Row]:
@@ -56,6 +50,14 @@ def _weights(sources: Sources) -> Iterator[Metric]:
     )
     if knowledge.connection != "none":
         yield gauge("golb_etcd_connected", "Whether etcd's changes are followed.", _one(knowledge.connection == "open"))
+        yield counter("golb_etcd_connects", "How often they have begun to be followed.", _one(knowledge.connects))
+        yield counter("golb_etcd_losses", "How often they were followed, and then no more.", _one(knowledge.losses))
+        yield histogram(
+            "golb_weights_delay_seconds",
+            "From the moment at which etcd's watch has delivered a put until its weights are in force. "
+            "What passes before, from the put to its delivery, is not in it, as no value says when it was put.",
+            knowledge.delays.report(),
+        )
     if refused is not None:
         yield counter(
             "golb_weights_refused",
@@ -66,18 +68,21 @@ def _weights(sources: Sources) -> Iterator[Metric]:
         yield gauge("golb_weights_refused_keys", "Keys whose newest value is refused.", _one(len(refused)))
 
 
-def _connections(sources: Sources) -> Iterator[Metric]:
-    admission = sources.admission
-    yield gauge("golb_connections", "Clients connected.", _one(admission.open))
-    yield gauge("golb_connections_limit", "Clients that may be connected at once.", _one(admission.limit))
-    yield counter("golb_connections_accepted", "Clients that ever got a place.", _one(admission.accepted))
-    yield counter("golb_connections_delayed", "How often a client had to wait for a place.", _one(admission.delayed))
+def connection_families(connections: dict[str, int]) -> Iterator[Metric]:
+    """Yield the families of the clients of the data port."""
+    yield gauge("golb_connections", "Clients connected.", _one(connections["open"]))
+    yield gauge("golb_connections_limit", "Clients that may be connected at once.", _one(connections["limit"]))
+    yield counter("golb_connections_accepted", "Clients that ever got a place.", _one(connections["accepted"]))
     yield counter(
-        "golb_connections_closed_for_room", "Idle connections that gave way.", _one(admission.closed_for_room)
+        "golb_connections_delayed", "How often a client had to wait for a place.", _one(connections["delayed"])
+    )
+    yield counter(
+        "golb_connections_closed_for_room", "Idle connections that gave way.", _one(connections["closed_for_room"])
     )
 
 
-def _totals(totals: dict[str, Any]) -> Iterator[Metric]:
+def total_families(totals: dict[str, Any]) -> Iterator[Metric]:
+    """Yield the families of all functions together; none where nothing is counted."""
     if not totals:
         return
     yield gauge("golb_requests_in_flight", "Calls under way, of all functions.", _one(totals["in_flight"]))

@@ -1,6 +1,7 @@
 """What the admin port reads of golb's parts; it changes nothing, and reads nothing else.
 
-Rule: the parts are known by what is needed of them, so that nothing here depends on who counts, serves or watches.
+Rule: the parts are known by what is needed of them, so that nothing here depends on who counts, serves or watches, nor in
+which process. What may be counted in another process is asked with `await`.
 """
 
 from __future__ import annotations
@@ -10,22 +11,36 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     from golb.admin.events import EventFeed
 
 
-class Handler(Protocol):
-    """Who answers the requests of the data port; `golb/handlers/reports.py` has the form of what it tells."""
+class Functions(Protocol):
+    """The functions, whoever serves them: a handler in this process (`OwnFunctions`), or worker processes together.
 
-    def function_names(self) -> list[str]:
-        """Return the names of all functions that are known now, the newest last."""
+    `golb/handlers/reports.py` has the form of what is told; `endpoints` may be any iterable, and is gone through once.
+    Where there are workers, `worker` is the number of one, which tells of itself; None: all together.
+    """
 
-    def function_report(self, function: str, /) -> dict[str, Any] | None:
-        """Tell of one function; None: it is not known."""
+    def names(self) -> list[str]:
+        """Return the names of all functions that are known now, the newest last; for reading only."""
 
-    def totals(self) -> dict[str, Any]:
+    def reports(self, names: Sequence[str], /, worker: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield a report for each of these functions that is known, in the order of the names; to be asked for some dozens at once."""
+
+    async def totals(self, worker: int | None = None) -> dict[str, Any]:
         """Tell of all functions together; empty where nothing is counted."""
+
+    def changes(self, function: str, /) -> Sequence[Change]:
+        """Return a function's weights of late, oldest first; the last one is in force."""
+
+
+class Delays(Protocol):
+    """How long weights take from etcd's watch to the handler; see `golb/updaters/delays.py`."""
+
+    def report(self) -> dict[str, Any]:
+        """Tell them as a histogram: `bounds_s`, `counts`, `sum_s`."""
 
 
 class Knowledge(Protocol):
@@ -58,6 +73,18 @@ class Knowledge(Protocol):
     @property
     def cause(self) -> str:
         """Why the last try to follow the source failed."""
+
+    @property
+    def connects(self) -> int:
+        """How often it has begun to be followed."""
+
+    @property
+    def losses(self) -> int:
+        """How often it was followed, and then no more."""
+
+    @property
+    def delays(self) -> Delays:
+        """How long its changes took to come into force."""
 
 
 class Refusal(Protocol):
@@ -94,30 +121,6 @@ class Refusals(Protocol):
         """Yield them."""
 
 
-class Admission(Protocol):
-    """The places for clients of the data port; see `golb/server/admission.py`."""
-
-    @property
-    def limit(self) -> int:
-        """How many places there are."""
-
-    @property
-    def open(self) -> int:
-        """Clients connected now."""
-
-    @property
-    def accepted(self) -> int:
-        """Clients that ever got a place."""
-
-    @property
-    def delayed(self) -> int:
-        """How often one had to wait."""
-
-    @property
-    def closed_for_room(self) -> int:
-        """Idle connections that gave way to another."""
-
-
 class Weights(Protocol):
     """The weights of a function."""
 
@@ -151,14 +154,16 @@ class Sources:
     version: str
     started_s: float
     """Unix time in seconds at which golb began to serve."""
-    handler: Handler
+    functions: Functions
     knowledge: Knowledge
     refused: Refusals | None
     """None where the source of weights refuses nothing."""
-    admission: Admission
+    connections: Callable[[], Awaitable[dict[str, int]]]
+    """Tells of the clients of the data port: `limit`, `open`, `accepted`, `delayed`, `closed_for_room`."""
     is_draining: Callable[[], bool]
     is_loaded: Callable[[], bool]
     """Whether the handler has the first whole table."""
     events: EventFeed
-    updates: Callable[[str], Sequence[Change]]
-    """A function's weights of late, oldest first; the last one is in force."""
+    workers: Callable[[], Awaitable[list[dict[str, Any]]]] | None = None
+    """Tells of each worker process, by their numbers: `worker`, `pid`, `state`, `since_s`, `replaced`, `connections`, `totals`;
+    `openapi.json` says what these mean. None: there is one process."""

@@ -15,10 +15,12 @@ MAX_REFUSALS = 100
 """So many refusals are told one by one."""
 
 
-def status(sources: Sources) -> dict[str, Any]:
+async def status(sources: Sources) -> dict[str, Any]:
     """Return what `/api/status` answers; `openapi.json` says what each member means."""
+    connections, totals = await sources.connections(), await sources.functions.totals()
+    workers = [] if sources.workers is None else await sources.workers()
     now_s = time.time()
-    knowledge, admission, refused = sources.knowledge, sources.admission, sources.refused
+    knowledge, refused = sources.knowledge, sources.refused
     reason = reason_not_ready(sources)
     return {
         "node": sources.node,
@@ -29,7 +31,7 @@ def status(sources: Sources) -> dict[str, Any]:
         "is_ready": reason is None,
         "reason": reason,
         "is_draining": sources.is_draining(),
-        "functions": len(sources.handler.function_names()),
+        "functions": len(sources.functions.names()),
         "knowledge": {
             "source": knowledge.source,
             # A string, as it has 64 bits: JSON's numbers are doubles to many.
@@ -39,18 +41,15 @@ def status(sources: Sources) -> dict[str, Any]:
             "connection": knowledge.connection,
             "member": knowledge.member,
             "cause": knowledge.cause,
+            "connects": knowledge.connects,
+            "losses": knowledge.losses,
         },
         "refused": [_refusal(refusal) for refusal in islice(refused or (), MAX_REFUSALS)],
         "refused_keys": 0 if refused is None else len(refused),
         "refused_puts": {str(fault): count for fault, count in refused.counts.items()} if refused is not None else {},
-        "connections": {
-            "limit": admission.limit,
-            "open": admission.open,
-            "accepted": admission.accepted,
-            "delayed": admission.delayed,
-            "closed_for_room": admission.closed_for_room,
-        },
-        "totals": sources.handler.totals(),
+        "connections": connections,
+        "totals": totals,
+        "workers": workers,
     }
 
 

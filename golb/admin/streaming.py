@@ -50,27 +50,26 @@ class StreamedResponse:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
 
         try:
-            async with self._places.one():
-                await send(start)
-                if await self._write_watched(receive, send_piece):
-                    await send({"type": "http.response.body"})
+            self._places.admit()
         except Busy:
             answer = problems.busy("as many requests are being answered as may be; this one may be sent again")
             await answer(scope, receive, send)  # type: ignore[arg-type] # Starlette sends dicts, and takes any mapping
-
-    async def _write_watched(self, receive: Receive, send_piece: SendPiece) -> bool:
-        """Return whether all has been written: in time, and with the client still there."""
+            return
         is_whole = False
         try:
             async with trio.open_nursery() as nursery:
-                nursery.cancel_scope.deadline = trio.current_time() + self._longest_s
+                # Who waits for a place may go away as well.
                 nursery.start_soon(_watch, receive, nursery.cancel_scope)
-                await self._write(send_piece)
-                is_whole = True
+                async with self._places.one():
+                    nursery.cancel_scope.deadline = trio.current_time() + self._longest_s
+                    await send(start)
+                    await self._write(send_piece)
+                    is_whole = True
                 nursery.cancel_scope.cancel()
         except* OSError:  # what `send` raises where nobody reads any more (ASGI 2.4)
             is_whole = False
-        return is_whole
+        if is_whole:
+            await send({"type": "http.response.body"})
 
 
 async def _watch(receive: Receive, writing: trio.CancelScope) -> None:

@@ -46,12 +46,14 @@ class InForce:
 
     Args:
         revision: tells the newest one that has been published.
+        on_progress: told of `revision` whenever a handler has got something.
 
     Whoever publishes calls `published` before. Each handler that uses the weights has a `Taker`.
     """
 
-    def __init__(self, revision: Callable[[], int]) -> None:
+    def __init__(self, revision: Callable[[], int], on_progress: Callable[[int], object] = lambda _: None) -> None:
         self._newest = revision
+        self._on_progress = on_progress
         self._publications = 0
         self._takers: dict[Taker, None] = {}
 
@@ -69,17 +71,23 @@ class InForce:
 
     def taker(self) -> Taker:
         """Return the part of one more handler; it counts from its first `hand_over` until `leave`."""
-        return Taker(self._mark, self._takers)
+        return Taker(self._mark, self._takers, self._progress)
 
     def _mark(self) -> tuple[int, int]:
         return self._publications, self._newest()
+
+    def _progress(self) -> None:
+        self._on_progress(self.revision)
 
 
 class Taker:
     """A handler's part in `InForce`, which makes it."""
 
-    def __init__(self, mark: Callable[[], tuple[int, int]], takers: dict[Taker, None]) -> None:
+    def __init__(
+        self, mark: Callable[[], tuple[int, int]], takers: dict[Taker, None], on_progress: Callable[[], None]
+    ) -> None:
         self._mark = mark
+        self._on_progress = on_progress
         self._takers = takers
         self._taken = (0, 0)
         self.publications = self.revision = 0
@@ -93,10 +101,12 @@ class Taker:
         """Take note that the handler has what was taken last."""
         self.publications, self.revision = self._taken
         self._takers[self] = None
+        self._on_progress()
 
     def leave(self) -> None:
         """Count no more: the handler is gone."""
         self._takers.pop(self, None)
+        self._on_progress()
 
 
 class Acknowledgement:

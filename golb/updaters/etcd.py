@@ -22,11 +22,12 @@ from golb.updaters.staleness import report_staleness
 from golb.updaters.zone import Zone
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from golb.config import Config
     from golb.trio_etcd import EtcdClient, Watch
     from golb.updaters.base import Publish
+    from golb.weights import WeightUpdate
 
 LOG = structlog.get_logger()
 
@@ -103,7 +104,13 @@ class EtcdWeightUpdater(WeightUpdater):
 
     async def _take_changes(self, watch: Watch, publish: Publish) -> None:
         async for batch in watch:
-            await self._zone.take_changes(batch, publish)
+            await self._zone.take_changes(batch, partial(self._publish_learnt, publish, trio.current_time()))
+
+    def _publish_learnt(self, publish: Publish, learnt_at: float, updates: Iterable[WeightUpdate]) -> None:
+        learnt = list(updates)
+        if learnt:
+            self.knowledge.delays.learnt(learnt[-1].revision, learnt_at)
+        publish(learnt)
 
     def _check(self, client: EtcdClient, watch: Watch) -> WatchCheck:
         timeout_s = self.config.etcd_timeout
@@ -141,6 +148,7 @@ class EtcdWeightUpdater(WeightUpdater):
 
     async def _list(self, client: EtcdClient, publish: Publish) -> None:
         asked_at, served = trio.current_time(), self.knowledge.revision
+        self.knowledge.delays.forget()
         listed = await client.get_prefix(self._zone.prefix)
         if not self._lineage.goes_on(listed.header, served) and not self._must_list:
             raise WentBack

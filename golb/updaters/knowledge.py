@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import trio
-from attrs import define, field
+from attrs import Factory, define, field
+
+from golb.updaters.delays import Delays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +40,12 @@ class Knowledge:
     """The URL of the member of etcd that is followed; empty while none is."""
     cause: str = field(default="", init=False)
     """Why the last try to follow the source failed; empty while it is followed."""
+    connects: int = field(default=0, init=False)
+    """How often the source has begun to be followed."""
+    losses: int = field(default=0, init=False)
+    """How often it was followed, and then no more; tries that failed before do not count."""
+    delays: Delays = field(default=Factory(lambda self: Delays(self.clock), takes_self=True), init=False, repr=False)
+    """How long changes took to come into force."""
 
     @property
     def age_s(self) -> float:
@@ -65,7 +73,9 @@ class Knowledge:
     def opened(self, member: str) -> None:
         """Take note that changes are followed, at this member."""
         self.connection, self.member, self.cause = "open", member, ""
+        self.connects += 1
 
     def lost(self, cause: str) -> None:
         """Take note that changes are not followed, and why."""
+        self.losses += self.connection == "open"
         self.connection, self.member, self.cause = "lost", "", cause

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from attrs import Factory, define, evolve, frozen
+from attrs import Factory, asdict, define, evolve, frozen
 from support.stack import running_server
 
-from golb.admin import EventFeed, Sources
+from golb.admin import EventFeed, OwnFunctions, Sources, own_connections
 from golb.admin.app import AdminApplication
 from golb.history import WeightHistory
 from golb.stats import EndpointStats, FunctionStats
@@ -19,6 +20,8 @@ from golb.weights import WeightUpdate, parse_weights
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from golb.history import Change
 
 NOW_S = 1_795_506_240.25
 
@@ -64,6 +67,7 @@ def called(times: int) -> FunctionStats:
 @define
 class FakeHandler:
     reports: dict[str, dict[str, Any]] = Factory(dict)
+    history: WeightHistory = Factory(WeightHistory)
 
     def add(self, *reports: dict[str, Any]) -> None:
         self.reports |= {one["function"]: one for one in reports}
@@ -73,6 +77,9 @@ class FakeHandler:
 
     def function_report(self, function: str) -> dict[str, Any] | None:
         return self.reports.get(function)
+
+    def weight_changes(self, function: str) -> list[Change]:
+        return self.history.of(function)
 
     def totals(self) -> dict[str, Any]:
         return {
@@ -96,6 +103,9 @@ class FakeAdmission:
     delayed: int = 2
     closed_for_room: int = 1
 
+    def report(self) -> dict[str, int]:
+        return asdict(self)
+
 
 @define
 class FakeParts:
@@ -106,7 +116,6 @@ class FakeParts:
     refused: Refusals = Factory(Refusals)
     admission: FakeAdmission = Factory(FakeAdmission)
     events: EventFeed = Factory(lambda: EventFeed(wall_clock=lambda: NOW_S))
-    history: WeightHistory = Factory(WeightHistory)
     is_loaded: bool = True
     is_draining: bool = False
 
@@ -116,18 +125,17 @@ class FakeParts:
             zone="zone-a",
             version="1.2.3",
             started_s=NOW_S - 60,
-            handler=self.handler,
+            functions=OwnFunctions(self.handler),
             knowledge=self.knowledge,
             refused=self.refused,
-            admission=self.admission,
+            connections=partial(own_connections, self.admission),
             is_draining=lambda: self.is_draining,
             is_loaded=lambda: self.is_loaded,
             events=self.events,
-            updates=self.history.of,
         )
 
     def put_weights(self, function: str, value: str, revision: int, at_s: float) -> None:
-        self.history.add(WeightUpdate(function, parse_weights(value), revision), at_s)
+        self.handler.history.add(WeightUpdate(function, parse_weights(value), revision), at_s)
 
 
 @frozen

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import pytest
 from admin.fakes import NOW_S, FakeParts, called, endpoint_report, report, running_admin
 
 from golb.weights import Fault
@@ -31,6 +33,8 @@ async def test_the_status_tells_who_golb_is_and_what_it_knows() -> None:
         "connection": "open",
         "member": "http://etcd:2379",
         "cause": "",
+        "connects": 1,
+        "losses": 0,
     }
     assert told["connections"] == {"limit": 100, "open": 4, "accepted": 50, "delayed": 2, "closed_for_room": 1}
     assert told["totals"] == parts.handler.totals()
@@ -116,6 +120,28 @@ async def test_a_function_is_told_whole_with_its_weights_of_late() -> None:
             {"at_s": NOW_S + 1, "revision": 7, "weights": {"10.42.0.5:8080": 3, "10.42.0.6:80": 0.5}},
         ]
     }
+
+
+@pytest.mark.parametrize(("history_s", "revisions"), [("", [1, 2, 3]), ("100", [1, 2, 3]), ("50", [2, 3]), ("0", [3])])
+async def test_a_history_goes_as_far_back_as_is_asked_for_and_begins_with_what_was_in_force(
+    history_s: str, revisions: list[int]
+) -> None:
+    parts = FakeParts()
+    parts.handler.add(report("f"))
+    for revision, ago_s in enumerate((90, 60, 30), 1):
+        parts.put_weights("f", '{"ips": [], "weights": []}', revision, time.time() - ago_s)
+    async with running_admin(parts) as admin:
+        found = await admin.json("/api/functions/f", params={"history_s": history_s} if history_s else {})
+    assert [change["revision"] for change in found["history"]] == revisions
+
+
+async def test_a_history_that_is_none_is_refused() -> None:
+    parts = FakeParts()
+    parts.handler.add(report("f"))
+    async with running_admin(parts) as admin:
+        for text in ("-1", "x", "1e3", "9999999999"):
+            answer = await admin.client.get(f"/api/functions/f?history_s={text}")
+            assert (answer.status_code, answer.json()["detail"][:10]) == (400, "history_s ")
 
 
 async def test_all_endpoints_of_a_function_are_told_however_many_they_are() -> None:

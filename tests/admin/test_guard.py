@@ -74,6 +74,13 @@ async def test_on_other_addresses_any_host_will_do() -> None:
         assert (await admin.client.get("/api/status", headers={"host": "golb.example"})).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/api/status", "/api/functions"])
+async def test_a_query_of_very_many_parameters_is_refused_before_it_is_taken_apart(path: str) -> None:
+    async with running_admin() as admin:
+        answer = await admin.client.get(f"{path}?{'a&' * 10_000}")
+    assert (answer.status_code, answer.json()["detail"]) == (400, "a query has 16 parameters at most")
+
+
 async def test_each_answer_is_hardened() -> None:
     async with running_admin() as admin:
         for path in ("/", "/healthz", "/metrics", "/api/status", "/api/functions", "/nothing"):

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from base64 import b64encode
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from demo.etcd import EtcdProcess
+
 DEADLINE_S = 30
 
 
@@ -33,12 +36,12 @@ class LiveGolb(GolbProcess):
         super().__init__(**variables, admin_listen=f"127.0.0.1:{self.admin_port}")
 
     @classmethod
-    def of_file(cls, directory: Path, **functions: dict[str, float]) -> Self:
-        """Make one that has these functions, each with the weights of its endpoints."""
+    def of_file(cls, directory: Path, workers: int = 1, **functions: dict[str, float]) -> Self:
+        """Make one of so many processes that has these functions, each with the weights of its endpoints."""
         values = {name: {"ips": list(of), "weights": list(of.values())} for name, of in functions.items()}
         path = directory / "weights.json"
         path.write_text(json.dumps(values))
-        return cls(weight_updater="file", weights_file=str(path))
+        return cls(weight_updater="file", weights_file=str(path), workers=str(workers))
 
     def ask(self, path: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self.admin_port}{path}", timeout=10)
@@ -126,6 +129,18 @@ def test_new_weights_and_a_refusal_are_told_as_they_happen(tmp_path: Path) -> No
     assert (told["refused"]["name"], told["refused"]["fault"]) == ("bad", "shape")
 
 
+def test_a_put_in_etcd_is_told_with_what_it_changes_and_how_long_it_took_to_come_into_force(etcd: EtcdProcess) -> None:
+    with LiveGolb(etcd_host=etcd.client_url, zone="zone-live") as golb, golb.events() as lines:
+        for weight, changes in ((1, "+127.0.0.1:1=1"), (3, "127.0.0.1:1=1->3")):
+            put(etcd, "golb/function/zone-live/hello", json.dumps({"ips": ["127.0.0.1:1"], "weights": [weight]}))
+            kind, told = next_event(lines)
+            assert (kind, told["function"], told["changes"]) == ("weights", "hello", changes)
+        while golb.metric("golb_weights_delay_seconds_count") < 2:  # the event may come before the handler has its turn
+            pass
+        assert golb.metric("golb_weights_delay_seconds_sum") < 1
+        assert (golb.metric("golb_etcd_connects_total"), golb.metric("golb_etcd_losses_total")) == (1, 0)
+
+
 def test_without_a_table_golb_is_alive_and_says_what_it_waits_for() -> None:
     nobody = f"127.0.0.1:{free_port()}"
     with LiveGolb(etcd_host=nobody) as golb:
@@ -159,6 +174,12 @@ async def test_golb_does_what_its_description_says_and_refuses_the_rest(tmp_path
             )
             assert found.returncode == 0, found.stdout.decode()
             assert b"No issues found" in found.stdout
+
+
+def put(etcd: EtcdProcess, key: str, value: str) -> None:
+    """Put a value into etcd, by its JSON gateway."""
+    members = {"key": b64encode(key.encode()).decode(), "value": b64encode(value.encode()).decode()}
+    httpx.post(f"{etcd.client_url}/v3/kv/put", json=members).raise_for_status()
 
 
 def next_event(lines: Iterator[str]) -> tuple[str, Any]:

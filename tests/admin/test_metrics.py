@@ -124,6 +124,7 @@ async def test_golb_as_a_whole_is_told() -> None:
         "golb_draining": 0,
         "golb_functions": 0,
         "golb_functions_omitted": 0,
+        "golb_functions_cut": 0,
         "golb_weights_revision": 17,
         "golb_weights_age_seconds": 1.5,
         "golb_weights_refused_keys": 1,
@@ -188,6 +189,41 @@ async def test_functions_beyond_a_number_are_counted_and_not_told() -> None:
     found = Metrics(page.decode())
     assert found["golb_requests_total"] == {("2xx", "f0"): 1, ("2xx", "f1"): 1, ("2xx", "f2"): 1}
     assert (found["golb_functions"], found["golb_functions_omitted"]) == ({(): 5}, {(): 2})
+
+
+async def test_endpoints_beyond_a_number_are_not_told_and_their_functions_are_counted() -> None:
+    parts = FakeParts()
+    for number in range(4):
+        parts.handler.add(report(f"f{number}", "10.42.0.5:80", "10.42.0.6:80", stats=called(1)))
+    page = bytearray()
+
+    async def send_piece(piece: bytes) -> None:
+        page.extend(piece)
+
+    await MetricsPage(parts.sources(), Pace(), endpoint_label=True, max_endpoints=5).write(
+        Encoder(OPENMETRICS), send_piece
+    )
+    found = Metrics(page.decode())
+    assert len(found["golb_requests_total"]) == 4
+    assert len(found["golb_weight"]) == len(found["golb_weight_share"]) == 5
+    assert found["golb_functions_cut"] == {(): 2}
+
+
+async def test_what_is_known_of_etcd_is_told() -> None:
+    parts = FakeParts()
+    knowledge = parts.knowledge
+    for _ in range(2):
+        knowledge.opened("http://etcd:2379")
+        knowledge.lost("reset")
+    knowledge.opened("http://etcd:2379")
+    knowledge.delays.learnt(7, 99.97)
+    knowledge.delays.in_force(7)
+    async with running_admin(parts) as admin:
+        found = await metrics(admin)
+    assert (found["golb_etcd_connects_total"], found["golb_etcd_losses_total"]) == ({(): 3}, {(): 2})
+    buckets = found["golb_weights_delay_seconds_bucket"]
+    assert (buckets["0.025",], buckets["0.05",], buckets["+Inf",]) == (0, 1, 1)
+    assert found["golb_weights_delay_seconds_sum"][()] == pytest.approx(0.03)
 
 
 async def test_names_of_functions_are_escaped() -> None:

@@ -78,6 +78,7 @@ async def test_places_are_for_few_and_few_may_wait(nursery: trio.Nursery) -> Non
     entered = []
 
     async def enter(name: str) -> None:
+        places.admit()
         async with places.one():
             entered.append(name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,11 @@ def shown_figures(browser: Browser, css: str) -> dict[str, str]:
     return dict(zip(browser.texts(f"{css} dt"), browser.texts(f"{css} dd"), strict=True))
 
 
+def is_listed(browser: Browser, line: str) -> bool:
+    """Tell whether an event is listed; each begins with the time."""
+    return line in {text.split(" ", 1)[1] for text in browser.texts("#events li")}
+
+
 def row_of(browser: Browser, function: str) -> list[str]:
     return next((cells for cells in browser.table(".functions") if cells[0] == function), [])
 
@@ -171,12 +177,12 @@ def test_the_node_is_shown_as_golb_tells_of_it(browser: Browser, node: Node) -> 
     assert figures["Functions"] == str(status["functions"])
 
 
-def test_updates_are_listed_with_their_revisions(browser: Browser, node: Node) -> None:
+def test_updates_are_listed_with_their_revisions_and_what_they_change(browser: Browser, node: Node) -> None:
     browser.open(node.admin_url)
-    revisions = [node.put("listed", {"127.0.0.1:1": weight}) for weight in (1, 7)]
-    lines = {f"weights listed revision {revision}" for revision in revisions}
-    # Each begins with the time.
-    browser.wait(lambda: {text.split(" ", 1)[1] for text in browser.texts("#events li")} >= lines)
+    for weight, change in ((1, "+127.0.0.1:1=1"), (7, "127.0.0.1:1=1->7")):
+        revision = node.put("listed", {"127.0.0.1:1": weight})
+        line = f"weights listed revision {revision}: {change}"
+        browser.wait(partial(is_listed, browser, line))
 
 
 def test_a_refused_value_is_shown_with_its_reason_until_a_good_one_comes(browser: Browser, node: Node) -> None:
@@ -210,6 +216,44 @@ def test_a_function_that_is_not_known_is_shown_once_it_comes(browser: Browser, n
     assert browser.text("#one-title") == "<b>late"
     node.put("<b>late", {"127.0.0.1:1": 1})
     browser.wait(lambda: browser.text("#one-state") == "serving")
+
+
+def test_a_link_that_is_cut_short_does_not_keep_the_page_from_working(browser: Browser, node: Node) -> None:
+    browser.open(f"{node.admin_url}/#gr%C3")
+    browser.wait(lambda: browser.text("#one-state") == "golb does not know it")
+    assert browser.text("#one-title") == "gr%C3"
+    assert all("404" in error for error in browser.errors())
+
+
+def test_without_workers_none_are_shown(browser: Browser, node: Node) -> None:
+    browser.open(node.admin_url)
+    browser.wait(lambda: browser.text("#readiness") == "ready")
+    assert not browser.find("#workers-part").is_displayed()
+
+
+def test_workers_are_shown_where_golb_tells_of_any(browser: Browser, node: Node) -> None:
+    browser.open(node.admin_url)
+    browser.wait(lambda: browser.text("#readiness") == "ready")
+    browser.find("#pause").click()  # what the page is given stays
+    workers = [
+        {
+            "worker": number,
+            "pid": 4711 + number,
+            "state": state,
+            "since_s": 1_795_506_240,
+            "replaced": 2 * number,
+            "connections": {"open": 1000},
+            "totals": {"in_flight": 7} if state == "serving" else {},
+        }
+        for number, state in enumerate(("serving", "starting"))
+    ]
+    browser.run("status = { ...status, workers: arguments[0] }; render()", workers)
+    shown = [[*cells[:3], *cells[4:]] for cells in browser.table("#workers")]  # without the time of day
+    assert shown == [
+        ["0", "serving", "4711", "0", "1,000", "7"],
+        ["1", "starting", "4712", "2", "1,000", "\N{EN DASH}"],
+    ]
+    assert browser.errors() == []
 
 
 def test_a_pause_keeps_what_is_shown(browser: Browser, node: Node) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog.testing
 import trio
+from handlers.around import until
 from support.stack import running_server
 from support.wire import connect
 
-from golb.admin.pace import Places
+from golb.admin.pace import Busy, Places
 from golb.admin.streaming import StreamedResponse
 
 if TYPE_CHECKING:
@@ -85,3 +87,36 @@ async def test_a_client_that_does_not_read_gives_its_place_up_in_time() -> None:
             if status == 503:
                 await wire.read_until(b"}")
         assert status == 200
+
+
+async def test_a_client_that_goes_while_it_waits_for_a_place_makes_room_for_another() -> None:
+    places = Places(1, 1)
+    has_begun = trio.Event()
+
+    async def write(_: SendPiece) -> None:
+        has_begun.set()
+        await trio.sleep_forever()
+
+    with structlog.testing.capture_logs() as log:
+        async with (
+            running_server(StreamedResponse(write, "text/plain", places)) as server,
+            await server.connect() as first,
+            await server.connect() as other,
+        ):
+            await first.send(GET)
+            await has_begun.wait()
+            async with await server.connect() as waiting:
+                await waiting.send(GET)
+                await until(lambda: is_full(places))
+                await other.send(GET)
+                assert (await other.read_response()).status == 503
+            await until(lambda: not is_full(places))
+    assert log == []
+
+
+def is_full(places: Places) -> bool:
+    try:
+        places.admit()
+    except Busy:
+        return True
+    return False

@@ -88,7 +88,7 @@ def variable_queries() -> list[str]:
 def exported(etcd: EtcdProcess) -> set[str]:
     """The names of all series that a golb can export, as its page of metrics declares them."""
     admin = f"127.0.0.1:{free_port()}"
-    with GolbProcess(etcd_host=etcd.client_url, zone="monitored", admin_listen=admin, admin_token=TOKEN):
+    with GolbProcess(etcd_host=etcd.client_url, zone="monitored", workers=2, admin_listen=admin, admin_token=TOKEN):
         request = urllib.request.Request(f"http://{admin}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
         with urllib.request.urlopen(request, timeout=10) as answer:
             page = answer.read().decode()

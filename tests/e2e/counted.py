@@ -24,9 +24,14 @@ NOT_REFUSED = {"no_endpoint": 0, "overloaded": 0, "loop": 0}
 async def report(golb: RunningGolb, function: str = FUNCTION) -> dict[str, Any]:
     """Return what is counted of a function, once nothing is under way any more."""
     await until(lambda: golb.handler.totals()["in_flight"] == 0)
+    return report_now(golb, function)
+
+
+def report_now(golb: RunningGolb, function: str = FUNCTION) -> dict[str, Any]:
+    """Return what is counted of a function by now."""
     told = golb.handler.function_report(function)
     assert told is not None
-    return told
+    return told | {"endpoints": list(told["endpoints"])}
 
 
 def at(told: dict[str, Any], authority: str) -> dict[str, Any]:

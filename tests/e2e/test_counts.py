@@ -8,7 +8,18 @@ from random import Random
 import pytest
 import trio
 import trio.testing
-from e2e.counted import NO_RESPONSES, NOT_REFUSED, at, call, calls, golb_before, http2_client, report, responses
+from e2e.counted import (
+    NO_RESPONSES,
+    NOT_REFUSED,
+    at,
+    call,
+    calls,
+    golb_before,
+    http2_client,
+    report,
+    report_now,
+    responses,
+)
 from handlers.around import CUT_OFF, HEAVY, OK, OTHER_FUNCTION, around_golb, final_host, get, post, until
 from support.endpoint import scripted_endpoint
 from support.stack import FUNCTION, running_golb
@@ -66,8 +77,7 @@ async def test_a_tunnel_is_one_answer_of_1xx_and_its_bytes_count_both_ways() -> 
                 await endpoint.read_exactly(8)
                 await endpoint.send(b"answer")
                 assert await client.read_exactly(11) == b"earlyanswer"
-                told = golb.handler.function_report(FUNCTION)
-                assert told is not None
+                told = report_now(golb)
                 assert (told["in_flight"], told["responses"]) == (1, NO_RESPONSES)
             await client.close()
             told = await report(golb)
@@ -386,8 +396,7 @@ async def test_what_is_under_way_and_what_waits_is_told() -> None:
             await pod.called(1)
             await second.send(get())
             await until(lambda: around.places.queue.waiting == 1)
-            told = around.golb.handler.function_report(FUNCTION)
-            assert told is not None
+            told = report_now(around.golb)
             assert (told["in_flight"], told["waiting"], told["endpoints"][0]["in_flight"]) == (1, 1, 1)
             totals = around.golb.handler.totals()
             assert (totals["in_flight"], totals["waiting"], totals["held"]) == (1, 1, 0)

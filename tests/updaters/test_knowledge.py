@@ -25,6 +25,16 @@ def test_at_first_nothing_is_known_of_any_age() -> None:
     assert (knowledge.connection, knowledge.member, knowledge.cause) == ("none", "", "")
 
 
+def test_a_connection_that_is_lost_is_counted_and_a_try_that_fails_is_not() -> None:
+    knowledge = Knowledge(clock=lambda: 5.0)
+    for is_reached in (False, True, False, True):
+        knowledge.connecting()
+        if is_reached:
+            knowledge.opened("http://etcd:2379")
+        knowledge.lost("cannot connect")
+    assert (knowledge.connects, knowledge.losses) == (2, 2)
+
+
 def test_the_age_counts_from_the_last_confirmation() -> None:
     now = 5.0
     knowledge = Knowledge(clock=lambda: now)
