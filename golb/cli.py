@@ -8,20 +8,19 @@ import resource
 import sys
 from typing import TYPE_CHECKING
 
-import structlog
 import trio
 from attrs import fields
 
 from golb import __version__
 from golb.config import PREFIX, REQUIRED, Config, accepts, unknown_variables
+from golb.env_file import with_env_file
 from golb.errors import ConfigError, ListenError
 from golb.logs import configure_logs
-from golb.service import serve
+from golb.service import serve, warn_of_unknown
+from golb.workers.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-LOG = structlog.get_logger()
 
 WEIGHTS = "weights"
 DOCTOR = "doctor"
@@ -43,17 +42,19 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if command in (WEIGHTS, DOCTOR):  # behind `--`
         return _run_command([command], environ)
     try:
-        config = Config.from_environ(environ)
+        variables = with_env_file(environ)
+        config = Config.from_environ(variables)
         if command == "check":
             sys.stdout.write("\n".join(config.lines()) + "\n")
-            _warn_of_unknown_variables(environ)
+            _warn_of_unknown_variables(variables)
             return 0
-        configure_logs(config.mode, config.log_level)
-        for name, meant in unknown_variables(environ):
-            LOG.warning("unknown variable", variable=name, **({"did_you_mean": meant} if meant else {}))
+        place = Place.from_environ(environ)
+        configure_logs(config.mode, config.log_level, worker=None if place is None else place.index)
+        if place is None:  # its parent has told
+            warn_of_unknown(unknown_variables(variables))
         _raise_descriptor_limit()
         _calm_garbage_collector()
-        trio.run(serve, config)
+        trio.run(serve, config, environ, place)
         gc.freeze()  # the process ends: nothing is gained by looking for cycles once more
     except ConfigError as exc:
         sys.stderr.write(f"{exc}\n")
@@ -108,6 +109,8 @@ def _variables() -> str:
             f"      {variable.metadata['meaning']}",
             f"      accepts {accepts(variable)}",
         ]
+        if variable.metadata["at_run_time"]:
+            lines.append("      taken over at SIGHUP")
     return "\n".join(lines)
 
 

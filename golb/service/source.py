@@ -47,7 +47,7 @@ class WeightSource:
             self.refused.on_refusal = on_refusal
         self.broadcaster = Broadcaster()
         """Passes on whatever the updater says."""
-        self.in_force = InForce(self._newest_revision)
+        self.in_force = InForce(self._newest_revision, self.knowledge.delays.in_force)
         """Of whoever subscribes and takes part in it."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -68,9 +68,14 @@ class WeightSource:
             nursery.start_soon(_run_again, lambda: updater.run(self._publish), "weight updater failed, started again")
             task_status.started()
 
-    async def wait_until_worth_serving(self, is_loaded: trio.Event) -> None:
-        """Wait a moment for the first table to be handed over, and for a newer one where that is from disk."""
-        with trio.move_on_after(_FIRST_TABLE_S):
+    async def wait_until_worth_serving(self, is_loaded: trio.Event, *, needs_table: bool) -> None:
+        """Wait a moment for the first table to be handed over, and for a newer one where that is from disk.
+
+        Args:
+            is_loaded: set once it has been handed over.
+            needs_table: wait for it as long as it takes, since another golb serves meanwhile.
+        """
+        with trio.move_on_after(float("inf") if needs_table else _FIRST_TABLE_S):
             await is_loaded.wait()
         with trio.move_on_after(_NEWER_TABLE_S):
             while self.knowledge.source == "disk" and self.knowledge.connection != "lost":  # noqa: ASYNC110 - it has no event

@@ -10,9 +10,9 @@ import structlog
 import trio
 
 from golb.access_log import AccessLog
-from golb.admin import MAX_CONNECTIONS
 from golb.deadlines import Deadlines
 from golb.handlers import Handler, HandlerContext
+from golb.logs import set_log_level
 from golb.observed import Observed
 from golb.plugins import HANDLERS, load_plugin
 from golb.poller import Poller
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from golb.config import Config
     from golb.health import Health
+    from golb.server.spread import Spread
     from golb.tracing.spans import Tracing
     from golb.weights import WeightUpdate
 
@@ -44,12 +45,21 @@ class Traffic:
     Args:
         config: how.
         on_health: told of each endpoint that begins to rest, for so many seconds, or serves again (0).
+        other_connections: how many clients another port of this process may have.
+        spread: this process's part in spreading connections over several.
 
     Raises:
         ConfigError: the handler or a TLS file is not what it should be.
     """
 
-    def __init__(self, config: Config, on_health: Callable[[Health, float], object]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        on_health: Callable[[Health, float], object],
+        *,
+        other_connections: int = 0,
+        spread: Spread | None = None,
+    ) -> None:
         self.poller = Poller()
         self.deadlines = Deadlines()
         self._upstream = Upstream(
@@ -79,8 +89,9 @@ class Traffic:
             Observed(self.handler, config.node_name, observers, self._tracing) if is_observed else self.handler,
             self.poller,
             self.deadlines,
-            others=MAX_CONNECTIONS if config.admin_listen else 0,
+            others=other_connections,
             make_room=partial(close_longest_idle, self._upstream),
+            spread=spread,
         )
         self.is_loaded = trio.Event()
         """Set once the handler has the first whole table."""
@@ -93,6 +104,22 @@ class Traffic:
         for observer in (self._access_log, self._tracing):
             if observer is not None:
                 await nursery.start(observer.run)
+
+    def reconfigure(self, config: Config) -> None:
+        """Take over what may change at run time, of which the configuration says which variables it is; requests under way are not harmed.
+
+        Raises:
+            ConfigError: a TLS file is not what it should be; all stays as it was.
+        """
+        self.server.reconfigure(config)  # first: nothing else refuses
+        set_log_level(config.log_level)
+        self._upstream.reconfigure(config)
+        if self._access_log is not None:
+            self._access_log.sample(config.access_log_sample)
+        try:
+            self.handler.handle_config(config)
+        except Exception:  # the boundary of one handler, which may be another package's
+            LOG.exception("handler failed to take the configuration over")
 
     async def hand_over(self, updates: Iterable[WeightUpdate], *, of: int) -> None:
         """Give updates to the handler, a millisecond's worth at once.

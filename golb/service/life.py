@@ -1,0 +1,118 @@
+"""What happens to a running golb from outside: signals, and another golb that takes its place.
+
+| signal | |
+|---|---|
+| SIGTERM, SIGINT | drain, and end; a second one: end at once |
+| SIGHUP | read the configuration again |
+| SIGUSR2 | start a new golb, which takes the place of this one once it is ready |
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+import trio
+
+from golb.takeover import Giver, offer, start_successor
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from golb.config import Config
+
+LOG = structlog.get_logger()
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+
+
+class Drain(Protocol):
+    """Ends a golb in order."""
+
+    def __call__(self, *, for_successor: bool) -> Awaitable[None]:
+        """See `Life`."""
+
+
+class Life:
+    """Heeds them.
+
+    Args:
+        config: golb's.
+        environ: the variables that it was started with.
+        drain: lets golb accept no more, and end when what is under way has ended; returns when it accepts no more. With
+            `for_successor`, another golb has the sockets, that of the admin port too.
+        reload: reads the configuration again.
+        sockets: tells what a new golb takes over: the listening sockets, by the place where they listen.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        environ: Mapping[str, str],
+        *,
+        drain: Drain,
+        reload: Callable[[], Awaitable[None]],
+        sockets: Callable[[], Mapping[str, Sequence[socket.socket]]],
+    ) -> None:
+        self._config = config
+        self._environ = environ
+        self._drain = drain
+        self._reload = reload
+        self._giver = Giver(sockets, self._drain_for_successor)
+        self._is_ending = False
+
+    async def run(
+        self, service: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Go on until `service`, of which this is a part, ends.
+
+        Args:
+            service: cancelled where golb is to end at once.
+            task_status: ready when signals are heeded.
+        """
+        with trio.open_signal_receiver(*_SIGNALS) as signals:
+            task_status.started()
+            await self._heed(signals, service)
+
+    async def offer(self) -> None:
+        """Let a new golb take this one's place, if the configuration allows it; for when this one serves."""
+        if self._config.takeover:
+            await offer(self._config.listen_host, self._config.listen_port, self._giver)
+
+    async def _heed(self, signals: AsyncIterator[int], service: trio.CancelScope) -> None:
+        async with trio.open_nursery() as nursery:
+            async for received in signals:
+                name = signal.Signals(received).name
+                match received:
+                    case signal.SIGHUP:
+                        await self._reload()
+                    case signal.SIGUSR2:
+                        nursery.start_soon(self._replace, name)
+                    case _ if self._is_ending:
+                        LOG.warning("stopping at once", signal=name)
+                        service.cancel()
+                    case _:
+                        LOG.info("stopping", signal=name)
+                        self._is_ending = True
+                        await self._drain(for_successor=False)
+
+    async def _replace(self, signal_name: str) -> None:
+        if os.getpid() == 1:
+            LOG.error(
+                "no successor started, this is a container's first process and the container would end with it",
+                signal=signal_name,
+                instead="roll out a new pod; eb_go_lb_takeover=on lets it take over on the same host's network",
+            )
+        elif self._is_ending:
+            LOG.warning("no successor started, golb is stopping", signal=signal_name)
+        else:
+            await start_successor([sys.executable, *sys.orig_argv[1:]], self._environ, self._giver)
+
+    async def _drain_for_successor(self) -> None:
+        LOG.info("stopping", cause="another golb has taken over")
+        self._is_ending = True
+        await self._drain(for_successor=True)
