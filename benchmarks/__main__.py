@@ -23,10 +23,10 @@ from benchmarks.growth import Growth, grow
 from benchmarks.install import install_packages
 from benchmarks.load import generator
 from benchmarks.machine import read_machine
-from benchmarks.peers import DEFAULT_PEERS, PEERS
+from benchmarks.peers import DEFAULT_PEERS, PEERS, WORKERS_PEERS
 from benchmarks.report import to_markdown
 from benchmarks.results import Results
-from benchmarks.scenarios import SCENARIOS, small_answers
+from benchmarks.scenarios import SCENARIOS, WORKERS_SCENARIO, small_answers
 from benchmarks.svg import Panel, to_svg
 from demo.errors import PartFailed
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     for path in write(results, options.results, NARROWED_NAME if is_narrowed(options) else FULL_NAME):
         sys.stdout.write(f"{path}\n")
-    return 0 if results.peers() or results.growth is not None else 1
+    return 0 if results.peers() or results.growth is not None or results.workers is not None else 1
 
 
 def run(options: argparse.Namespace) -> Results:
@@ -90,6 +90,18 @@ def run(options: argparse.Namespace) -> Results:
             comparison = compare(
                 peers, scenarios, pace, cores=cores, load=load, directory=directory / "peers", say=_say
             )
+        workers = None
+        if options.workers or (options.workers is None and not is_narrowed(options)):
+            (directory / "workers").mkdir()
+            workers = compare(
+                [peer() for peer in WORKERS_PEERS],
+                [WORKERS_SCENARIO],
+                pace,
+                cores=cores,
+                load=load,
+                directory=directory / "workers",
+                say=_say,
+            )
         growth = None
         if options.growth or (options.growth is None and not is_narrowed(options)):
             try:
@@ -97,7 +109,9 @@ def run(options: argparse.Namespace) -> Results:
             except (BenchmarkError, PartFailed) as exc:  # the comparison, if there was one, is worth keeping
                 _say(f"how golb's cost grows is not measured: {exc}")
                 growth = Growth(failed=[str(exc)])
-    return Results(machine=machine, pace=pace, scenarios=scenarios, comparison=comparison, growth=growth)
+    return Results(
+        machine=machine, pace=pace, scenarios=scenarios, comparison=comparison, growth=growth, workers=workers
+    )
 
 
 def write(results: Results, directory: Path, name: str) -> list[Path]:
@@ -123,6 +137,7 @@ def is_narrowed(options: argparse.Namespace) -> bool:
         options.peers != [peer.name for peer in DEFAULT_PEERS]
         or bool(options.connections or options.scenarios)
         or options.growth is False
+        or options.workers is False
         or options.rounds < MIN_ROUNDS
     )
 
@@ -164,6 +179,11 @@ def _parser() -> argparse.ArgumentParser:
         "--growth",
         action=argparse.BooleanOptionalAction,
         help="how golb's cost grows; default: measured, unless the run is narrowed down",
+    )
+    parser.add_argument(
+        "--workers",
+        action=argparse.BooleanOptionalAction,
+        help="what a second worker costs; default: measured, unless the run is narrowed down",
     )
     parser.add_argument(
         "--results", type=Path, default=RESULTS, metavar="DIRECTORY", help="default: benchmarks/results"

@@ -40,7 +40,7 @@ _SECONDS_FACTOR = 1.5
 """Longer than other rounds, as the weights are rewritten but once a second."""
 
 # wrk waits so long before each request of a connection; the answer's time comes on top, so it is a little less.
-_PACED = f"""
+PACED = f"""
 delay = function()
   return math.random({int(CONNECTIONS / PACED_RPS * 500)}, {int(CONNECTIONS / PACED_RPS * 1500)})
 end
@@ -114,7 +114,7 @@ def measure_changes(
             revision, started = writer.revision(), time.monotonic()
             url = f"http://{HOST}:{port}/function/f0{SMALL_PATH}"
             loaded = wrk.submit(load.run, url, kind_script, connections=CONNECTIONS, seconds=seconds)
-            picks_ms = _put_to_pick(writer, port, zone, (first, second), seconds)
+            picks_ms = put_to_pick(writer, port, zone, (first, second), seconds)
             seen = loaded.result()
             puts = writer.revision() - revision - len(picks_ms)
             return _Round(seen, picks_ms, puts / (time.monotonic() - started))
@@ -125,7 +125,7 @@ def measure_changes(
     golb.settle()
 
     idle_share, _ = _cpu_share(golb, etcd_port, seconds)
-    loads = {f"about {PACED_RPS:,} requests/s": script + _PACED, "as many requests as it can": script}
+    loads = {f"about {PACED_RPS:,} requests/s": script + PACED, "as many requests as it can": script}
     rounds: dict[str, list[_Round]] = {}
     for number in range(pace.rounds):
         for title, kind_script in loads.items():
@@ -177,7 +177,7 @@ def _cpu_share(golb: Child, etcd_port: int, seconds: float) -> tuple[float, floa
         return (cpu_s(golb.pid) - cpu) / wall_s, (writer.revision() - revision) / wall_s
 
 
-def _put_to_pick(writer: EtcdWriter, port: int, zone: str, endpoints: tuple[str, str], seconds: float) -> list[float]:
+def put_to_pick(writer: EtcdWriter, port: int, zone: str, endpoints: tuple[str, str], seconds: float) -> list[float]:
     """Move all the weight to and fro for some seconds; return how long each move took to be seen, in milliseconds."""
     picks_ms: list[float] = []
     connection = http.client.HTTPConnection(HOST, port, timeout=_PICK_TIMEOUT_S)

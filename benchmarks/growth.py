@@ -21,6 +21,9 @@ from benchmarks.endpoints import endpoints, free_addresses, many_addresses
 from benchmarks.errors import BenchmarkError
 from benchmarks.etcd import EtcdWriter, function_key, weights_value
 from benchmarks.layout import HOST, SMALL_PATH, WEIGHTS
+from benchmarks.node import FUNCTIONS as NODE_FUNCTIONS
+from benchmarks.node import WORKERS as NODE_WORKERS
+from benchmarks.node import Node, measure_node
 from benchmarks.peers.golb import golb_command, golb_environ
 from benchmarks.procfs import resident_bytes
 from demo.etcd import EtcdProcess
@@ -51,6 +54,7 @@ class Size:
 
     functions: int
     endpoints: Mapping[str, int]
+    workers: int = 1
 
     @property
     def zone(self) -> str:
@@ -87,6 +91,7 @@ class Growth:
     functions: list[Grown] = field(factory=list)
     endpoints: list[Grown] = field(factory=list)
     changes: Changes | None = None
+    node: Node | None = None
     idle_client_kib: float | None = None
     """Resident memory for each of the idle connections, in KiB; each has made one call."""
     failed: list[str] = field(factory=list)
@@ -122,6 +127,7 @@ def grow(
     functions: Sequence[int] = FUNCTIONS,
     endpoint_counts: Sequence[int] = ENDPOINTS,
     idle_clients: int = IDLE_CLIENTS,
+    node_functions: int = NODE_FUNCTIONS,
 ) -> Growth:
     """Measure golb at all sizes; the weights that change are those of the second number of functions."""
     result = Growth()
@@ -171,7 +177,31 @@ def grow(
                     say=say,
                 ),
             )
+        result.node = _attempt(
+            "a node with workers",
+            result,
+            say,
+            lambda: _measure_node(node_functions, four, etcd.port, cores, load, directory),
+        )
     return result
+
+
+def _measure_node(
+    functions: int, endpoints: Mapping[str, int], etcd_port: int, cores: Cores, load: Generator, directory: Path
+) -> Node:
+    size = Size(functions=functions, endpoints=endpoints, workers=NODE_WORKERS)
+    with ExitStack() as stack:
+        golb = _start(size, etcd_port, cores, directory, stack)
+        return measure_node(
+            golb.process,
+            golb.port,
+            size.zone,
+            endpoints,
+            functions=functions,
+            script=size.script(),
+            etcd_port=etcd_port,
+            load=load,
+        )
 
 
 def _shown(size: Size) -> str:
@@ -195,7 +225,7 @@ def _start(size: Size, etcd_port: int, cores: Cores, directory: Path, stack: Exi
             golb_command(),
             cores=[cores.proxy],
             log=directory / f"{size.zone}.log",
-            environ=environ | golb_environ(port, etcd_port, size.zone),
+            environ=environ | golb_environ(port, etcd_port, size.zone) | {"eb_go_lb_workers": str(size.workers)},
         )
     )
     # etcd lists keys in the order of their bytes, and golb takes them over in that order.

@@ -46,15 +46,25 @@ def cpu_s(pid: int) -> float:
     return sum(stat.cpu_ticks for stat in family(pid, _read_stats())) / TICKS_PER_S
 
 
+def each_cpu_s(pid: int) -> list[float]:
+    """Return the same for each of them, the process first."""
+    return [stat.cpu_ticks / TICKS_PER_S for stat in family(pid, _read_stats())]
+
+
 def resident_bytes(pid: int) -> int:
     """Return the resident memory of a process and its descendants; pages that they share count in each of them."""
-    total = 0
+    return sum(each_resident_bytes(pid))
+
+
+def each_resident_bytes(pid: int) -> list[int]:
+    """Return the same for each of them, the process first."""
+    found = []
     for member in family(pid, _read_stats()):
         try:
-            total += int(Path(f"/proc/{member.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+            found.append(int(Path(f"/proc/{member.pid}/statm").read_text().split()[1]) * _PAGE_BYTES)
         except OSError:  # it has just ended
             continue
-    return total
+    return found
 
 
 def parse_core_ticks(text: str, core: int) -> int:

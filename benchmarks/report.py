@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.scenarios import WORKERS_SCENARIO
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from benchmarks.changes import Changes
     from benchmarks.figures import Figure
     from benchmarks.growth import Grown, Growth
+    from benchmarks.node import Node
     from benchmarks.results import Results
 
 NOISY_MARK = " ⚠"
@@ -44,6 +47,7 @@ def to_markdown(results: Results, chart: str) -> str:
         _ratios(results),
         *_scenarios(results),
         _memory(results),
+        _workers(results),
         *([_growth(results.growth)] if results.growth is not None else []),
         _remarks(results.remarks()),
         _METHOD,
@@ -146,6 +150,32 @@ def _memory(results: Results) -> str:
     return "## Resident memory, MiB\n\n" + _table(["", "before the load", "most after any load"], rows)
 
 
+def _workers(results: Results) -> str:
+    if results.workers is None:
+        return ""
+    header = ["", "workers", "CPU µs/request", "requests/s", "requests for each second of CPU", "memory MiB", "errors"]
+    rows = []
+    for name, one in results.workers.summaries.get(WORKERS_SCENARIO.key, {}).items():
+        peer, _, workers = name.partition("-")
+        rows.append(
+            [
+                _named(peer),
+                workers or "1",
+                _shown(one.cpu_us),
+                _shown(one.rps),
+                _number(1e6 / one.cpu_us.median),
+                _number(one.rss_mib.median),
+                _number(one.errors.high),
+            ]
+        )
+    return (
+        f"## Two workers, {WORKERS_SCENARIO.title}\n\n"
+        + _table(header, rows)
+        + "\nAll workers of a proxy share the one core that it has here, since load and endpoints need the rest of the "
+        "machine. So the table shows what the second worker costs, not how much more two cores do.\n"
+    )
+
+
 def _growth(growth: Growth) -> str:
     parts = ["## How golb's cost grows\n"]
     for title, grown in (
@@ -156,6 +186,8 @@ def _growth(growth: Growth) -> str:
             parts.append(f"{title}:\n\n" + _grown(grown))
     if growth.changes is not None:
         parts.append(_changes(growth.changes))
+    if growth.node is not None:
+        parts.append(_node(growth.node))
     if growth.idle_client_kib is not None:
         parts.append(f"Each idle client connection holds {_number(growth.idle_client_kib)} KiB of resident memory.\n")
     return "\n".join(parts)
@@ -208,6 +240,21 @@ def _changes(changes: Changes) -> str:
         "over, so fewer puts than asked for may get through.\n\n"
         f"Rewriting alone, without calls, takes {changes.puts_cpu_share:.1%} of a core, {_number(changes.puts_cpu_us)} µs "
         f"a put; doing nothing takes {changes.idle_cpu_share:.1%}.\n"
+    )
+
+
+def _node(node: Node) -> str:
+    rows = [["parent", f"{node.parent_cpu_share:.0%}", _number(node.parent_mib)]]
+    rows += [
+        [f"worker {index}", f"{share:.0%}", _number(mib)]
+        for index, (share, mib) in enumerate(zip(node.workers_cpu_share, node.workers_mib, strict=True))
+    ]
+    return (
+        f"{node.workers} workers on one core, {node.functions:,} functions whose weights are all rewritten again and again "
+        f"({_number(node.puts_per_s)} values a second), and {_number(node.rps)} calls a second:\n\n"
+        + _table(["", "of the core", "memory MiB"], rows)
+        + f"\nPut to pick: p50 {_number(node.put_to_pick_p50_ms)} ms, p99 {_number(node.put_to_pick_p99_ms)} ms, of "
+        f"{node.samples:,} puts; the calls' p99 is {_number(node.p99_ms)} ms.\n"
     )
 
 

@@ -29,6 +29,8 @@ class Results:
     scenarios: Sequence[Scenario]
     comparison: Comparison
     growth: Growth | None
+    workers: Comparison | None = None
+    """The same proxies with one worker and with two, in `WORKERS_SCENARIO`."""
 
     def to_json(self) -> str:
         """Return all of it."""
@@ -45,6 +47,8 @@ class Results:
     def remarks(self) -> list[str]:
         """Return what makes the figures worth less, one sentence each."""
         remarks = [f"{name} is left out: {why}" for name, why in self.comparison.left_out.items()]
+        if self.workers is not None:
+            remarks += [f"{name} is left out: {why}" for name, why in self.workers.left_out.items()]
         if self.growth is not None:
             remarks += [f"Not measured: {why}" for why in self.growth.failed]
         if self.pace.rounds == 1:

@@ -88,6 +88,9 @@ def small_answers(connections: int) -> Scenario:
     )
 
 
+WORKERS_SCENARIO = small_answers(64)
+"""In which one worker is compared with two."""
+
 SCENARIOS: Sequence[Scenario] = (
     *map(small_answers, CONNECTIONS),
     Scenario(key="large-answers", title="8 connections, 1 MiB answers", connections=8, path=LARGE_PATH),

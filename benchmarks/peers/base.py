@@ -1,6 +1,6 @@
 """A peer: one proxy, told to do the same work as the others.
 
-The work: listen on one loopback port, one worker; strip `/function/echo`; spread requests over the endpoints by their
+The work: listen on one loopback port, one worker unless it is named for more; strip `/function/echo`; spread requests over the endpoints by their
 weights; keep connections open on both sides, with room for 256 idle ones to each endpoint; pass bodies on as they come;
 write no access log. What is not named here stays as the proxy's authors chose it.
 """
@@ -47,6 +47,8 @@ class Peer(ABC):
     """On the command line and in the results."""
     install: ClassVar[str]
     """What to install, for people."""
+    workers: ClassVar[int] = 1
+    """Processes or threads that serve."""
 
     def missing(self) -> str | None:
         """Return why it cannot be measured here; None if it can."""
@@ -114,6 +116,11 @@ class ProgramPeer(Peer):
     def path(self) -> str:
         """Return the program's path, when it is known to be there."""
         return self.program() or self.executable
+
+
+def with_workers(peer: type[Peer], workers: int) -> type[Peer]:
+    """Return the same proxy with so many workers, which share the one core that a proxy has."""
+    return type(peer.__name__, (peer,), {"name": f"{peer.name}-{workers}", "workers": workers, "__doc__": peer.__doc__})
 
 
 def weighted(endpoints: Mapping[str, int]) -> Sequence[tuple[int, str, int]]:

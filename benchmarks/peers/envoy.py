@@ -1,4 +1,4 @@
-"""Envoy, one worker thread."""
+"""Envoy, a thread for each worker."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class Envoy(ProgramPeer):
 
     def command(self, site: Site) -> list[str]:
         config = str(site.directory / "envoy.json")
-        return [self.path(), *["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning", "-c"], config]
+        options = ["--concurrency", str(self.workers), "--disable-hot-restart", "--log-level", "warning"]
+        return [self.path(), *options, "-c", config]
 
     def files(self, site: Site) -> dict[str, str]:
         return {"envoy.json": json.dumps(envoy_config(site), indent=1)}

@@ -61,7 +61,7 @@ class Golb(Peer):
         return golb_command()
 
     def environ(self, site: Site) -> Mapping[str, str]:
-        return golb_environ(site.port, self._etcd_port)
+        return {**golb_environ(site.port, self._etcd_port), "eb_go_lb_workers": str(self.workers)}
 
     def prepare(self, site: Site, stack: ExitStack) -> None:
         # etcd runs on the cores of this process, which are those of the load.

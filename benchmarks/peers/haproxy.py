@@ -1,4 +1,4 @@
-"""HAProxy, one thread."""
+"""HAProxy, a thread for each worker."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Haproxy(ProgramPeer):
         return [self.path(), "-db", "-f", str(site.directory / "haproxy.cfg")]
 
     def files(self, site: Site) -> dict[str, str]:
-        return {"haproxy.cfg": haproxy_config(site)}
+        return {"haproxy.cfg": haproxy_config(site, threads=self.workers)}
 
 
-def haproxy_config(site: Site) -> str:
+def haproxy_config(site: Site, *, threads: int = 1) -> str:
     """Return the configuration."""
     servers = "\n    ".join(
         f"server s{number} {address} weight {weight} pool-max-conn {IDLE_CONNECTIONS} pool-purge-delay 1h"
@@ -40,7 +40,7 @@ def haproxy_config(site: Site) -> str:
     # Timeouts that nothing reaches here: HAProxy warns of a configuration without.
     return f"""\
 global
-    nbthread 1
+    nbthread {threads}
     maxconn 8192
 
 defaults

@@ -28,17 +28,17 @@ class Nginx(ProgramPeer):
         return [self.path(), "-e", "stderr", "-p", str(site.directory), "-c", str(site.directory / "nginx.conf")]
 
     def files(self, site: Site) -> dict[str, str]:
-        return {"nginx.conf": nginx_config(site, as_root=os.geteuid() == 0)}
+        return {"nginx.conf": nginx_config(site, as_root=os.geteuid() == 0, workers=self.workers)}
 
 
-def nginx_config(site: Site, *, as_root: bool) -> str:
+def nginx_config(site: Site, *, as_root: bool, workers: int = 1) -> str:
     """Return the configuration."""
     servers = "\n        ".join(f"server {address} weight={weight};" for address, weight in site.endpoints.items())
     directory = site.directory
     return f"""\
 daemon off;
 {"user root;" if as_root else ""}
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile 65536;
 pid {directory}/nginx.pid;
 error_log stderr;
@@ -60,7 +60,7 @@ http {{
         keepalive_timeout 3600s;
     }}
     server {{
-        listen {HOST}:{site.port};
+        listen {HOST}:{site.port}{" reuseport" if workers > 1 else ""};
         location {PREFIX}/ {{
             proxy_pass http://functions/;
             proxy_http_version 1.1;

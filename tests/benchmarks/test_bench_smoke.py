@@ -40,7 +40,18 @@ def test_golb_and_nginx_are_measured_and_nothing_stays_behind(tmp_path: Path) ->
     mark = f"GOLB_BENCH_TEST={tmp_path}"
     name, _, value = mark.partition("=")
     command = [sys.executable, "-m", "benchmarks", "--peers", "golb,nginx", "--scenarios", "c16,large-posts"]
-    command += ["--rounds", "2", "--seconds", "0.2", "--warm-up", "0.1", "--no-growth", "--results", str(tmp_path)]
+    command += [
+        "--rounds",
+        "2",
+        "--seconds",
+        "0.2",
+        "--warm-up",
+        "0.1",
+        "--no-growth",
+        "--no-workers",
+        "--results",
+        str(tmp_path),
+    ]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {name: value}, capture_output=True, text=True, timeout=120, check=False
     )
@@ -70,6 +81,7 @@ def test_how_golb_s_cost_grows_is_measured(tmp_path: Path) -> None:
         functions=(1, 20),
         endpoint_counts=(1, 3),
         idle_clients=20,
+        node_functions=20,
     )
     assert growth.failed == []
     assert [(one.functions, one.endpoints) for one in growth.functions] == [(1, 4), (20, 4)]
@@ -80,3 +92,6 @@ def test_how_golb_s_cost_grows_is_measured(tmp_path: Path) -> None:
     assert quiet.puts_per_s == 0
     assert changing.puts_per_s > 0
     assert 0 < quiet.put_to_pick_p50_ms <= quiet.put_to_pick_p99_ms <= quiet.put_to_pick_max_ms
+    assert growth.node is not None
+    assert len(growth.node.workers_mib) == growth.node.workers == 2
+    assert growth.node.puts_per_s > 0
