@@ -151,10 +151,6 @@ class Routes(Generic[T]):
     def __len__(self) -> int:
         return len(self._by_name)
 
-    def functions(self) -> list[str]:
-        """Return the names of all functions."""
-        return [route.function for route in self._by_name.values()]
-
     def reconfigure(self, gateways: Gateways, *, panic_threshold: float) -> None:
         """Take new ones over; picks go on where they were. A route follows when it is next used: there may be 100,000."""
         if (gateways, panic_threshold) == (self._gateways, self._panic_threshold):

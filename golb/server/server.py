@@ -13,7 +13,6 @@ from golb.server.acceptor import Acceptor
 from golb.server.admission import Admission, connection_limit
 from golb.server.connection import Connection, Peer
 from golb.server.drain import Drain
-from golb.server.http2 import Http2Server
 from golb.server.listening import make_hypercorn_config, open_sockets
 from golb.server.timeouts import Timeouts
 from golb.server.tls import Handshake, TlsStream, make_ssl_context
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from golb.config import Config
     from golb.deadlines import Deadlines
     from golb.poller import Poller
+    from golb.server.http2 import Http2Server
     from golb.server.spread import Spread
 
 LOG = structlog.get_logger()
@@ -84,7 +84,11 @@ class Server:
         )
         self.admission = Admission(_connection_limit(config, others), self._timeouts, deadlines, make_room)
         self._acceptor = Acceptor(self.admission, spread, self._start_serving)
-        self._http2 = Http2Server(application, make_hypercorn_config(config), self._timeouts)
+        self._http2: Http2Server | None = None
+        if self._ssl_context is not None:
+            from golb.server.http2 import Http2Server  # noqa: PLC0415 - much time and memory, which a plain port can do without
+
+            self._http2 = Http2Server(application, make_hypercorn_config(config), self._timeouts)
         self._tunnels = Tunnels()
         self._drain_requested = trio.Event()
         self._connections: trio.Nursery
@@ -113,7 +117,11 @@ class Server:
         idle = len(self._timeouts.idle) + len(self._timeouts.head)
         tunnels = len(self._tunnels)
         busy = max(self.admission.open - idle - tunnels, 0)
-        return {"requests": busy + self._http2.further_requests, "idle": idle, "tunnels": tunnels}
+        return {
+            "requests": busy + (self._http2.further_requests if self._http2 is not None else 0),
+            "idle": idle,
+            "tunnels": tunnels,
+        }
 
     def reconfigure(self, config: Config) -> None:
         """Take over what `RECONFIGURABLE` names. Timeouts hold for the waits under way too, TLS for new connections, a drain under way stays as it is.
@@ -149,7 +157,8 @@ class Server:
                 finally:
                     for sock in sockets:
                         sock.close()
-                await self._http2.drain()
+                if self._http2 is not None:
+                    await self._http2.drain()
                 await self._make_drain(inbox).run()
             finally:
                 self._acceptor.withdraw()
@@ -213,7 +222,7 @@ class Server:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             LOG.debug("TLS handshake failed", cause=str(exc.__cause__ or exc))
             return
-        if stream.selected_alpn_protocol() == "h2":
+        if self._http2 is not None and stream.selected_alpn_protocol() == "h2":
             await self._http2.serve(stream, peer)
         else:
             await self._connection(TlsStream(stream, socket_stream), socket_stream, peer).run()

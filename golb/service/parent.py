@@ -21,13 +21,14 @@ from golb.logs import line_printer, set_log_level
 from golb.plugins import HANDLERS, load_plugin
 from golb.poller import Poller
 from golb.server.listening import open_sockets
-from golb.server.spread import cells, withdraw
+from golb.server.spread import Spread, cells, withdraw
 from golb.server.tls import make_ssl_context
 from golb.service.addresses import listen_place, shown_addresses
 from golb.service.admin_port import AdminPort, follow_weights
 from golb.service.life import Life
 from golb.service.reload import Reloading
 from golb.service.source import WeightSource
+from golb.service.understudy import stand_in
 from golb.service.worker_functions import WorkerFunctions
 from golb.takeover import INHERITED, take_over
 from golb.workers.place import Place, create_counts, map_counts
@@ -78,7 +79,9 @@ class _Parent:
         # The parent keeps them: what waits in a socket outlives the worker that has not accepted it.
         self._listeners = taken.sockets(place) or _open_listeners(config)
         self._mailboxes = [_mailbox() for _ in range(config.workers)]
-        self._counts = create_counts(cells(config.workers))
+        self._counts_descriptor = create_counts(cells(config.workers))
+        self._counts = map_counts(self._counts_descriptor)
+        self._standing_in: dict[int, trio.CancelScope] = {}
         self._workers = self._make_workers()
         self._functions = WorkerFunctions(self._workers)
         self._poller, self._deadlines = Poller(), Deadlines()
@@ -87,7 +90,7 @@ class _Parent:
         )
         self._is_loaded = trio.Event()
         self._is_draining = False
-        self._service = trio.CancelScope()
+        self._nursery: trio.Nursery
         self._life = Life(
             config,
             environ,
@@ -107,7 +110,7 @@ class _Parent:
 
     async def _start(self, nursery: trio.Nursery) -> None:
         config, source = self._config, self._source
-        self._service = nursery.cancel_scope
+        self._nursery = nursery
         await nursery.start(self._life.run, nursery.cancel_scope)
         nursery.start_soon(self._run_workers, nursery.cancel_scope)
         if config.admin_listen:
@@ -144,19 +147,38 @@ class _Parent:
             taker=self._source.in_force.taker,
             print_output=line_printer(sys.stdout),
             print_errors=line_printer(sys.stderr),
+            on_serving=self._end_standing_in,
+            on_away=self._stand_in,
             on_health=self._take_health,
         )
-        counts = map_counts(self._counts)
-        of = self._config.workers
         return [
-            Worker(index, partial(self._place, index), surroundings, on_end=partial(self._note_end, counts, index))
-            for index in range(of)
+            Worker(index, partial(self._place, index), surroundings, on_end=partial(self._note_end, index))
+            for index in range(self._config.workers)
         ]
 
-    def _note_end(self, counts: memoryview, worker: int) -> None:
+    def _note_end(self, worker: int) -> None:
         """Keep what a worker whose process has ended leaves behind."""
-        withdraw(counts, self._config.workers, worker)
+        withdraw(self._counts, self._config.workers, worker)
         self._functions.forget(worker)
+
+    def _stand_in(self, worker: int) -> None:
+        """Accept for a worker that is away, until another process is there in its place."""
+        if self._is_draining or worker in self._standing_in:
+            return
+        self._standing_in[worker] = scope = trio.CancelScope()
+        inbox, outbox = self._mailboxes[worker]
+        spread = Spread(worker, self._counts, inbox, [other for _, other in self._mailboxes])
+
+        async def stand_in_for_it() -> None:
+            with scope:
+                await stand_in(self._listeners_of(worker), spread, outbox)
+
+        self._nursery.start_soon(stand_in_for_it)
+
+    def _end_standing_in(self, worker: int) -> None:
+        scope = self._standing_in.pop(worker, None)
+        if scope is not None:
+            scope.cancel()
 
     async def _run_workers(self, service: trio.CancelScope) -> None:
         async with trio.open_nursery() as nursery:
@@ -172,13 +194,18 @@ class _Parent:
     async def _drain(self, *, for_successor: bool) -> None:
         self._is_draining = True
         self._news.tell_drain()
+        for index in list(self._standing_in):
+            self._end_standing_in(index)
+        # Nobody is left who would take what waited there once the workers have closed theirs.
+        for sock in self._listeners:
+            sock.close()
         if for_successor:
             self._admin_port.close()
         async with trio.open_nursery() as nursery:
             for worker in self._workers:
                 nursery.start_soon(worker.drain)
         timeout_s = max(self._config.drain_timeout, self._config.tunnel_drain_timeout)
-        self._service.deadline = trio.current_time() + timeout_s + _DRAIN_GRACE_S
+        self._nursery.cancel_scope.deadline = trio.current_time() + timeout_s + _DRAIN_GRACE_S
 
     async def _reconfigure(self, config: Config) -> None:
         _check(config)
@@ -192,19 +219,20 @@ class _Parent:
                     nursery.start_soon(partial(worker.questions.ask, "reconfigure", variables=self._variables))
 
     def _place(self, index: int, link: int) -> Place:
-        count = len(self._listeners)
-        of = self._config.workers
-        # As many as there are workers, unless another golb has passed them on.
-        mine = self._listeners[index::of] or [self._listeners[index % count]]
         return Place(
             index=index,
-            of=of,
+            of=self._config.workers,
             link=link,
-            listeners=tuple(sock.fileno() for sock in mine),
+            listeners=tuple(sock.fileno() for sock in self._listeners_of(index)),
             inbox=self._mailboxes[index][0].fileno(),
             outboxes=tuple(outbox.fileno() for _, outbox in self._mailboxes),
-            counts=self._counts,
+            counts=self._counts_descriptor,
         )
+
+    def _listeners_of(self, worker: int) -> list[socket.socket]:
+        """Return the sockets that a worker accepts from: as many as there are workers, unless another golb has passed others on."""
+        listeners = self._listeners
+        return listeners[worker :: self._config.workers] or [listeners[worker % len(listeners)]]
 
     def _take_health(self, worker: int, health: dict[str, Any]) -> None:
         self._news.tell_rest(**health, worker=worker)

@@ -86,6 +86,7 @@ class _WorkerService:
         async for received in signals:
             LOG.info("stopping", signal=signal.Signals(received).name)
             self._drain()
+            await self._send({"drains": True})
 
     def _drain(self) -> None:
         self._traffic.server.drain()

@@ -94,16 +94,22 @@ class WorkerFunctions:
 
     async def _ask(self, what: str, worker: int | None, **details: Any) -> dict[int, list[Report]]:
         """Ask one worker, or all at once; return the answers of those that have any."""
-        answers: dict[int, list[Report]] = {}
+        answers: dict[Worker, list[Report]] = {}
+        questions = {asked: asked.questions for asked in self._workers}
 
         async def ask(asked: Worker) -> None:
             if asked.questions is not None and (told := await asked.questions.ask(what, **details)):
-                answers[asked.index] = told
+                answers[asked] = told
 
         async with trio.open_nursery() as nursery:
             for asked in self._workers if worker is None else self._workers[worker : worker + 1]:
                 nursery.start_soon(ask, asked)
-        return dict(sorted(answers.items()))
+        # What a process has told that has ended meanwhile stands in the sums already, or never will.
+        return {
+            asked.index: answers[asked]
+            for asked in self._workers
+            if asked in answers and asked.questions is questions[asked]
+        }
 
 
 _NOTHING: Report = {

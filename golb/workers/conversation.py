@@ -57,6 +57,7 @@ class Conversation:
         link: to the process.
         on_table: called when the process has the whole table.
         on_serving: called when it accepts requests.
+        on_draining: called when it accepts no more.
         on_health: told of endpoints that begin to rest in it, or serve again.
     """
 
@@ -66,11 +67,13 @@ class Conversation:
         *,
         on_table: Callable[[], object],
         on_serving: Callable[[], object],
+        on_draining: Callable[[], object],
         on_health: Callable[[dict[str, Any]], object],
     ) -> None:
         self._link = link
         self._on_table = on_table
         self._on_serving = on_serving
+        self._on_draining = on_draining
         self._on_health = on_health
         self._alive = trio.Event()
         self._taken = trio.Event()
@@ -125,6 +128,9 @@ class Conversation:
                 case {"serves": _}:
                     self.serves = True
                     self._on_serving()
+                case {"drains": _}:
+                    self.serves = False
+                    self._on_draining()
                 case {"health": health}:
                     self._on_health(health)
                 case {"to": _} as message:

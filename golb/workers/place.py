@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict, frozen
 
+from golb import __version__
+from golb.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,6 +39,8 @@ class Place:
     """Each worker's, by index."""
     counts: int
     """Memory that all workers share; see `golb.server.spread`."""
+    version: str = __version__
+    """golb's, as of the parent."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -48,11 +53,20 @@ class Place:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Place | None:
-        """Return the place that this process is told of; None if it is no worker."""
+        """Return the place that this process is told of; None if it is no worker.
+
+        Raises:
+            ConfigError: the parent is another version of golb, which may mean something else by what it says.
+        """
         text = environ.get(VARIABLE)
         if not text:
             return None
         members = json.loads(text)
+        if members.get("version") != __version__:
+            raise ConfigError(
+                f"this worker is golb {__version__}, and its parent {members.get('version')}: golb was upgraded while "
+                "it ran; SIGUSR2 to the parent lets the new version take its place"
+            )
         return cls(**(members | {name: tuple(members[name]) for name in ("listeners", "outboxes")}))
 
 

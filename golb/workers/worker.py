@@ -54,6 +54,10 @@ class Surroundings:
     """Takes lines that one prints on standard output."""
     print_errors: Callable[[str], object]
     """Takes lines that one prints on standard error."""
+    on_serving: Callable[[int], object]
+    """Told, with the index of a worker, that its process accepts requests."""
+    on_away: Callable[[int], object]
+    """Told that it accepts no more, or has ended; perhaps of both."""
     on_health: Callable[[int, dict[str, Any]], object]
     """Told, with the index of a worker, of endpoints that begin to rest in it, or serve again."""
 
@@ -119,6 +123,7 @@ class Worker:
                 self.exit_code = None
                 LOG.error("worker cannot be started", worker=self.index, cause=str(exc))  # noqa: TRY400 - the node lacks something
             self._on_end()
+            self._around.on_away(self.index)
             if self._draining.is_set():
                 if self.exit_code:
                     LOG.error("worker ended before it was drained", worker=self.index, exit=_shown(self.exit_code))
@@ -151,6 +156,10 @@ class Worker:
         if self._link is not None:
             with suppress(LinkLost):
                 await self._link.send(message)
+
+    def _note_serving(self) -> None:
+        self.has_served.set()
+        self._around.on_serving(self.index)
 
     async def _run_process(self) -> int:
         """Start a process, and return its exit code when it has ended.
@@ -186,7 +195,8 @@ class Worker:
         self._conversation = Conversation(
             link,
             on_table=self.has_had_table.set,
-            on_serving=self.has_served.set,
+            on_serving=self._note_serving,
+            on_draining=partial(self._around.on_away, self.index),
             on_health=partial(self._around.on_health, self.index),
         )
         self.pid, self.started_s = process.pid, time.time()

@@ -17,7 +17,7 @@ from demo.ports import keep_port
 if TYPE_CHECKING:
     from types import TracebackType
 
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 60.0
 
 
 def free_port() -> int:

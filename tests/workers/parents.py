@@ -38,6 +38,10 @@ class Parent:
     """The newest one that has been published."""
     ends: int = 0
     """How many of them have ended, or could not be started."""
+    serving: list[int] = Factory(list)
+    """Of which worker it was told that it serves."""
+    away: list[int] = Factory(list)
+    """Of which worker it was told that it does not any more."""
     printed: str = ""
     errors: str = ""
     broadcaster: Broadcaster = Factory(Broadcaster)
@@ -55,6 +59,8 @@ class Parent:
             taker=self.in_force.taker,
             print_output=self._print,
             print_errors=self._print_error,
+            on_serving=self.serving.append,
+            on_away=self.away.append,
             on_health=lambda index, told: self._told[0].send_nowait({**told, "by": index}),
         )
         return Worker(3, self._place, surroundings, on_end=self._note_end)

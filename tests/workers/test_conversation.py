@@ -79,6 +79,7 @@ async def talking() -> AsyncIterator[Talk]:
         link,
         on_table=lambda: seen.append("table"),
         on_serving=lambda: seen.append("serves"),
+        on_draining=lambda: seen.append("draining"),
         on_health=lambda health: seen.append(str(health)),
     )
     talk = Talk(Link(theirs), conversation, seen=seen)
@@ -105,6 +106,17 @@ async def test_weights_are_in_force_once_the_process_has_taken_them() -> None:
         await wait_all_tasks_blocked()
         assert talk.in_force.revision == 7
         assert talk.seen == ["table"]
+
+
+async def test_a_process_that_drains_by_itself_says_so() -> None:
+    async with talking() as talk:
+        await talk.process.send({"serves": True})
+        await wait_all_tasks_blocked()
+        served = talk.conversation.serves
+        await talk.process.send({"drains": True})
+        await wait_all_tasks_blocked()
+        assert (served, talk.conversation.serves) == (True, False)
+        assert talk.seen == ["serves", "draining"]
 
 
 async def test_only_the_newest_weights_follow_those_that_a_slow_process_takes() -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import socket
 
+import pytest
+from attrs import evolve
+
+from golb.errors import ConfigError
 from golb.workers.place import VARIABLE, Place, create_counts, map_counts, open_descriptor
 
 PLACE = Place(index=1, of=2, link=9, listeners=(10, 11), inbox=12, outboxes=(13, 14), counts=15)
@@ -45,3 +49,9 @@ def test_counts_are_shared_by_all_that_map_them() -> None:
         assert not os.get_inheritable(descriptor)
     finally:
         os.close(descriptor)
+
+
+def test_a_worker_of_another_version_does_not_serve() -> None:
+    variables = evolve(PLACE, version="0.0.0").variables()
+    with pytest.raises(ConfigError, match=r"its parent 0\.0\.0: golb was upgraded while it ran; SIGUSR2"):
+        Place.from_environ(variables)
