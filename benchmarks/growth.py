@@ -44,6 +44,8 @@ CONNECTIONS = 64
 FUNCTIONS = (1, 1_000, 100_000)
 ENDPOINTS = (1, 10, 1_000)
 IDLE_CLIENTS = 1_000
+NODE_ROUNDS = 5
+"""As one golb alone is measured, so much longer than others."""
 _TABLE_TIMEOUT_S = 120.0
 _FIRST_CALLS = 20
 
@@ -181,13 +183,19 @@ def grow(
             "a node with workers",
             result,
             say,
-            lambda: _measure_node(node_functions, four, etcd.port, cores, load, directory),
+            lambda: _measure_node(node_functions, four, etcd.port, pace, cores, load, directory),
         )
     return result
 
 
 def _measure_node(
-    functions: int, endpoints: Mapping[str, int], etcd_port: int, cores: Cores, load: Generator, directory: Path
+    functions: int,
+    endpoints: Mapping[str, int],
+    etcd_port: int,
+    pace: Pace,
+    cores: Cores,
+    load: Generator,
+    directory: Path,
 ) -> Node:
     size = Size(functions=functions, endpoints=endpoints, workers=NODE_WORKERS)
     with ExitStack() as stack:
@@ -201,6 +209,7 @@ def _measure_node(
             script=size.script(),
             etcd_port=etcd_port,
             load=load,
+            seconds=pace.seconds * NODE_ROUNDS,
         )
 
 

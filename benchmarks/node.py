@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 FUNCTIONS = 10_000
 WORKERS = 2
-_SECONDS = 10.0
 
 
 @frozen(kw_only=True)
@@ -61,7 +60,7 @@ def measure_node(
     script: str,
     etcd_port: int,
     load: Generator,
-    seconds: float = _SECONDS,
+    seconds: float,
 ) -> Node:
     """Rewrite all weights every second, by transactions, while the functions are called at a moderate pace.
 

@@ -63,7 +63,10 @@ class Life:
         self._drain = drain
         self._reload = reload
         self._giver = Giver(sockets, self._drain_for_successor)
-        self._is_ending = False
+        self._offering, self._replacing = trio.CancelScope(), trio.CancelScope()
+        self._is_replacing = False
+        self._is_draining = False
+        self._was_told_to_stop = False
 
     async def run(
         self, service: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -81,7 +84,8 @@ class Life:
     async def offer(self) -> None:
         """Let a new golb take this one's place, if the configuration allows it; for when this one serves."""
         if self._config.takeover:
-            await offer(self._config.listen_host, self._config.listen_port, self._giver)
+            with self._offering:
+                await offer(self._config.listen_host, self._config.listen_port, self._giver)
 
     async def _heed(self, signals: AsyncIterator[int], service: trio.CancelScope) -> None:
         async with trio.open_nursery() as nursery:
@@ -92,13 +96,13 @@ class Life:
                         await self._reload()
                     case signal.SIGUSR2:
                         nursery.start_soon(self._replace, name)
-                    case _ if self._is_ending:
+                    case _ if self._was_told_to_stop:
                         LOG.warning("stopping at once", signal=name)
                         service.cancel()
                     case _:
                         LOG.info("stopping", signal=name)
-                        self._is_ending = True
-                        await self._drain(for_successor=False)
+                        self._was_told_to_stop = True
+                        await self._stop()
 
     async def _replace(self, signal_name: str) -> None:
         if os.getpid() == 1:
@@ -107,12 +111,27 @@ class Life:
                 signal=signal_name,
                 instead="roll out a new pod; eb_go_lb_takeover=on lets it take over on the same host's network",
             )
-        elif self._is_ending:
+        elif self._is_draining:
             LOG.warning("no successor started, golb is stopping", signal=signal_name)
+        elif self._is_replacing:
+            LOG.warning("no successor started, another one is starting", signal=signal_name)
         else:
-            await start_successor([sys.executable, *sys.orig_argv[1:]], self._environ, self._giver)
+            self._is_replacing = True
+            self._replacing = trio.CancelScope()
+            with self._replacing:
+                await start_successor([sys.executable, *sys.orig_argv[1:]], self._environ, self._giver)
+            self._is_replacing = False
 
     async def _drain_for_successor(self) -> None:
         LOG.info("stopping", cause="another golb has taken over")
-        self._is_ending = True
+        self._is_draining = True
         await self._drain(for_successor=True)
+
+    async def _stop(self) -> None:
+        if self._is_draining:
+            return  # for a successor
+        self._is_draining = True
+        # Whoever is about to take over is refused: this golb has been told to end the service, not to leave it to another one.
+        self._offering.cancel()
+        self._replacing.cancel()
+        await self._drain(for_successor=False)

@@ -22,6 +22,7 @@ _READY_TIMEOUT_S = 60.0
 # One that was not let take over ends by itself.
 _END_TIMEOUT_S = 5.0
 _OFFER_AGAIN_S = 0.2
+_PATIENCE_S = 10.0
 # To say why costs nobody else's time.
 _REFUSE_TIMEOUT_S = 1.0
 _BACKLOG = 8
@@ -68,6 +69,9 @@ class Giver:
             except BaseException:
                 self._is_busy = False
                 raise
+        except trio.Cancelled:
+            await _refuse(channel, "it is stopping")  # otherwise the new one would take it for gone, and serve
+            raise
         except trio.TooSlowError:
             LOG.error("not taken over, goes on", cause=f"the new one was not ready within {_READY_TIMEOUT_S:g} s")  # noqa: TRY400 - it is no defect of this process
             await _refuse(channel, f"it was not ready within {_READY_TIMEOUT_S:g} s")
@@ -155,12 +159,16 @@ async def _listen(sock: socket.socket, address: str, giver: Giver) -> NoReturn:
 
 
 async def _bind(sock: socket.socket, address: str) -> None:
+    warn_at_s = trio.current_time() + _PATIENCE_S
     while True:
         try:
             sock.bind(address)
         except OSError as exc:
             if exc.errno != errno.EADDRINUSE:
                 raise
+            if trio.current_time() > warn_at_s:
+                LOG.warning("cannot be taken over, another process has the address for it", address=address[1:])
+                warn_at_s = float("inf")
             await trio.sleep(_OFFER_AGAIN_S)  # the one that has been taken over has not ended yet
         else:
             return
@@ -185,7 +193,7 @@ async def _hear(channel: Channel, key: str) -> Any:
 
 async def _refuse(channel: Channel, reason: str) -> None:
     try:
-        with trio.move_on_after(_REFUSE_TIMEOUT_S):
+        with trio.move_on_after(_REFUSE_TIMEOUT_S, shield=True):
             await channel.send({"no": reason})
     except ChannelLost as exc:
         LOG.info("nobody is there any more to be refused", cause=str(exc))

@@ -13,7 +13,7 @@ from attrs import frozen
 from benchmarks.errors import BenchmarkError
 from demo.errors import PartFailed
 from demo.etcd import EtcdProcess
-from harm import descriptors, failing, flood, idle, replaced
+from harm import descriptors, failing, flood, idle, replaced, restarts
 from harm.arena import TooFewDescriptors
 from harm.verdicts import table
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from harm.verdicts import Verdict
 
-SCENARIOS = ("failing", "replaced", "flood", "descriptors", "idle")
+SCENARIOS = ("failing", "replaced", "flood", "descriptors", "idle", "restarts")
 WEIGHTS = ((1, 1, 1), (2, 1, 1))
 """By which `failing` is run, one after the other."""
 
@@ -65,6 +65,10 @@ def runs(name: str, scale: float) -> Iterator[Run]:
             silent = idle.Options().scaled(scale)
             title = f"idle, {silent.clients:,} connections for {silent.idle_s:g} s"
             yield Run(title, partial(idle.run_idle, options=silent))
+        case "restarts":
+            turns = restarts.Options().scaled(scale)
+            title = f"restarts, {turns.restarts} by SIGUSR2 in {turns.seconds:g} s, and {turns.kills} kill -9 of workers, where there are several"
+            yield Run(title, partial(restarts.run_restarts, options=turns))
 
 
 def main() -> int:
@@ -91,7 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make harm", description=__doc__)
     parser.add_argument("scenario", choices=(*SCENARIOS, "all"))
     parser.add_argument(
-        "--scale", type=float, default=1.0, help="of the times in failing and replaced, of the numbers in the others"
+        "--scale",
+        type=float,
+        default=1.0,
+        help="of the times in failing, replaced and restarts, of the numbers in the others and in restarts",
     )
     parser.add_argument(
         "--set",

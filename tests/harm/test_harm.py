@@ -1,10 +1,10 @@
-"""`make harm` at a small scale, in every test run: endpoints that fail, and clients that mean harm."""
+"""`make harm` at a small scale, in every test run: endpoints that fail, clients that mean harm, and golb replaced under load."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harm import failing, flood
+from harm import failing, flood, restarts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,3 +52,9 @@ async def test_attackers_neither_hold_up_others_nor_the_end(etcd: EtcdProcess) -
         pinned=False,
     )
     _check(await flood.run_flood(etcd, options, said.append, {}), said)
+
+
+async def test_neither_restarts_nor_killed_workers_cost_a_call_but_those_in_their_hands(etcd: EtcdProcess) -> None:
+    said: list[str] = []
+    options = restarts.Options(restarts=2, kills=2, seconds=3.0, kept=16, fresh=4, late_s=3.0)
+    _check(await restarts.run_restarts(etcd, options, said.append, {}), said)

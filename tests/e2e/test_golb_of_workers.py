@@ -1,0 +1,302 @@
+"""golb as several processes: what clients, operators and the kernel see of its workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+from attrs import define, field
+from handlers.around import Endpoint, get
+from support.golb_family import GolbFamily, client_ports, whole_family
+from support.golb_process import GolbProcess, free_port
+from support.wire import Wire, connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from pathlib import Path
+
+WORKERS = 2
+KEPT = 16
+MOST_OF_KEPT = 10
+LOOK_EVERY_S = 0.02
+# Of a worker that hangs golb takes notice after some 7 s; the rest is for a machine that does other work.
+TIMEOUT_S = 40
+
+
+@define
+class Running:
+    """A golb with workers, whose weights and variables stand in files."""
+
+    golb: GolbProcess
+    family: GolbFamily
+    folder: Path
+    admin_port: int
+    _weights: dict[str, Any] = field(factory=dict)
+
+    @property
+    def workers(self) -> dict[int, int]:
+        """Process ids, by index."""
+        return self.family.workers(self.golb.pid)
+
+    def put(self, function: str, weights: Mapping[Endpoint, float]) -> None:
+        ips = [endpoint.authority for endpoint in weights]
+        self._weights[function] = {"ips": ips, "weights": list(weights.values())}
+        self._replace("weights.json", json.dumps(self._weights))
+
+    def reload(self, *lines: str) -> None:
+        self._replace("golb.env", "\n".join(lines))
+        os.kill(self.golb.pid, signal.SIGHUP)
+
+    async def answers(self, function: str) -> int:
+        """Return how many calls of a function were answered, as golb tells it."""
+        return int((await self.told(f"/api/functions/{function}"))["responses"]["2xx"])
+
+    async def told(self, path: str) -> Any:
+        """Return what the admin port answers."""
+        async with await connect(self.admin_port) as client:
+            await client.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            response = await client.read_response()
+        assert response.status == 200, response
+        return json.loads(response.body)
+
+    def ports_of(self, worker: int) -> frozenset[int]:
+        return client_ports(self.workers[worker], self.golb.port)
+
+    @asynccontextmanager
+    async def a_client_of_each(self) -> AsyncIterator[list[Wire]]:
+        """Connect until each worker has a connection, and yield one client of each."""
+        async with AsyncExitStack() as stack:
+            found: dict[int, Wire] = {}
+            while len(found) < WORKERS:
+                client = await stack.enter_async_context(await connect(self.golb.port))
+                await final_host(client, "unknown")  # who is answered has been accepted
+                for worker in self.workers:
+                    if port_of(client) in self.ports_of(worker):
+                        found[worker] = client
+            yield [found[worker] for worker in sorted(found)]
+
+    def _replace(self, name: str, text: str) -> None:
+        new = self.folder / f"{name}.new"
+        new.write_text(text)
+        new.replace(self.folder / name)
+
+
+@contextmanager
+def running(folder: Path, **variables: str) -> Iterator[Running]:
+    admin_port = free_port()
+    (folder / "weights.json").write_text("{}")
+    (folder / "golb.env").write_text("")
+    golb = GolbProcess(
+        workers=WORKERS,
+        weight_updater="file",
+        weights_file=str(folder / "weights.json"),
+        env_file=str(folder / "golb.env"),
+        admin_listen=f"127.0.0.1:{admin_port}",
+        **variables,
+    )
+    with whole_family(golb.port) as family, golb:
+        yield Running(golb, family, folder, admin_port)
+
+
+@pytest.fixture(scope="module")
+def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A golb for all tests that leave it as it was; each has functions of its own."""
+    with running(tmp_path_factory.mktemp("golb")) as one:
+        yield one
+
+
+@asynccontextmanager
+async def endpoints(count: int) -> AsyncIterator[list[Endpoint]]:
+    serving = [Endpoint() for _ in range(count)]
+    async with trio.open_nursery() as nursery:
+        for endpoint in serving:
+            await nursery.start(endpoint.serve)
+        with trio.fail_after(TIMEOUT_S):
+            yield serving
+        nursery.cancel_scope.cancel()
+    for endpoint in serving:
+        endpoint.close()
+
+
+def port_of(client: Wire) -> int:
+    assert isinstance(client.stream, trio.SocketStream)
+    port: int = client.stream.socket.getsockname()[1]
+    return port
+
+
+async def final_host(client: Wire, function: str) -> bytes:
+    """Call a function, and return the endpoint that answered, or the status if none did."""
+    await client.send(get(function))
+    head = (await client.read_response()).head
+    return head.values(b"X-Final-Host")[0] if head.status == 200 else str(head.status).encode()
+
+
+async def wait_until(is_so: Callable[[], bool]) -> None:
+    while not is_so():  # noqa: ASYNC110 - other processes make it so
+        await trio.sleep(LOOK_EVERY_S)
+
+
+async def served_by(client: Wire, function: str, endpoint: Endpoint) -> None:
+    """Call until an endpoint answers."""
+    while await final_host(client, function) != endpoint.authority.encode():  # noqa: ASYNC110 - as above
+        await trio.sleep(LOOK_EVERY_S)
+
+
+async def test_weights_reach_every_worker(around: Running) -> None:
+    async with endpoints(2) as (first, second), around.a_client_of_each() as clients:
+        for endpoint in (first, second):
+            around.put("reach", {endpoint: 1})
+            for client in clients:
+                await served_by(client, "reach", endpoint)
+
+
+async def test_over_all_workers_an_endpoint_is_off_its_share_by_less_than_their_number(around: Running) -> None:
+    weights, calls = (5, 2, 1), 81
+    async with endpoints(3) as serving:
+        async with around.a_client_of_each() as clients:
+            around.put("shares", dict(zip(serving, weights, strict=True)))
+            for client in clients:
+                while await final_host(client, "shares") == b"404":  # noqa: ASYNC110 - as above
+                    await trio.sleep(LOOK_EVERY_S)
+        before = [len(endpoint.requests) for endpoint in serving]
+        for _ in range(calls):
+            async with await connect(around.golb.port) as client:
+                await final_host(client, "shares")
+        for endpoint, earlier, weight in zip(serving, before, weights, strict=True):
+            share = calls * weight / sum(weights)
+            assert abs(len(endpoint.requests) - earlier - share) < WORKERS
+
+
+async def test_few_connections_that_are_kept_are_spread_over_the_workers(around: Running) -> None:
+    with trio.fail_after(TIMEOUT_S):
+        for _ in range(20):
+            async with AsyncExitStack() as stack:
+                clients = [await stack.enter_async_context(await connect(around.golb.port)) for _ in range(KEPT)]
+                for client in clients:
+                    await final_host(client, "unknown")
+                counts = [len(around.ports_of(worker)) for worker in around.workers]
+                assert sum(counts) == KEPT
+                assert max(counts) <= MOST_OF_KEPT
+            await wait_until(lambda: not any(around.ports_of(worker) for worker in around.workers))
+
+
+async def test_sighup_reaches_every_worker(around: Running) -> None:
+    async with endpoints(1) as (endpoint,), around.a_client_of_each() as clients:
+        around.put("gateway", {endpoint: 1})
+        for lines, target in (((f"eb_go_lb_gateways={endpoint.authority}",), b"/function/gateway"), ((), b"/")):
+            around.reload(*lines)
+            for client in clients:
+                await served_by(client, "gateway", endpoint)
+                while endpoint.requests[-1].head.first_line.split()[1] != target:
+                    await served_by(client, "gateway", endpoint)
+
+
+async def test_golb_tells_the_sum_of_its_workers_which_falls_with_none(around: Running) -> None:
+    async with endpoints(1) as (endpoint,):
+        around.put("sum", {endpoint: 1})
+        async with around.a_client_of_each() as clients:
+            for client in clients:
+                await served_by(client, "sum", endpoint)
+                for _ in range(5):
+                    await final_host(client, "sum")
+            answers = len(endpoint.requests)
+            while await around.answers("sum") != answers:  # noqa: ASYNC110 - what a worker counts is told later than answered
+                await trio.sleep(LOOK_EVERY_S)
+            told = await around.told("/api/status")
+            assert [worker["pid"] for worker in told["workers"]] == list(around.workers.values())
+        before = around.workers
+        os.kill(before[1], signal.SIGKILL)
+        states = Counter[str]()
+        while not (states["serving"] and around.workers.get(1, before[1]) != before[1]):
+            assert await around.answers("sum") == answers
+            (worker,) = (each for each in (await around.told("/api/status"))["workers"] if each["worker"] == 1)
+            states[worker["state"]] += worker["pid"] != before[1]
+        assert worker["replaced"] == 1
+        async with around.a_client_of_each() as clients:
+            for client in clients:
+                assert await final_host(client, "sum") == endpoint.authority.encode()
+        while await around.answers("sum") != answers + WORKERS:  # noqa: ASYNC110 - as above
+            await trio.sleep(LOOK_EVERY_S)
+
+
+async def test_a_worker_that_hangs_is_killed_and_replaced(around: Running) -> None:
+    hung = around.workers[0]
+    os.kill(hung, signal.SIGSTOP)
+    with trio.fail_after(TIMEOUT_S):
+        await wait_until(lambda: around.workers.get(0, hung) != hung)
+        async with around.a_client_of_each():
+            pass
+    (killed,) = (line for line in around.golb.log() if line["message"] == "worker is killed")
+    assert killed["pid"] == hung
+    assert "has not answered" in killed["cause"]
+
+
+@pytest.mark.parametrize(("signal_number", "exit_code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
+async def test_when_the_parent_ends_the_workers_accept_no_more_and_finish_what_they_have(
+    tmp_path: Path, signal_number: signal.Signals, exit_code: int
+) -> None:
+    async with endpoints(1) as (endpoint,):
+        with running(tmp_path) as around:
+            around.put("f", {endpoint: 1})
+            async with around.a_client_of_each() as clients:
+                for client in clients:
+                    await served_by(client, "f", endpoint)
+                endpoint.does = "hang"
+                called = len(endpoint.requests) + len(clients)
+                for client in clients:
+                    await client.send(get("f"))
+                await endpoint.called(called)
+                os.kill(around.golb.pid, signal_number)
+                await refused(around.golb.port)
+                endpoint.released.set()
+                for client in clients:
+                    head = (await client.read_response()).head
+                    assert (head.status, head.values(b"Connection")) == (200, [b"close"])
+            await wait_until(lambda: not around.family.pids())
+            assert around.golb.process is not None
+            assert around.golb.process.wait(TIMEOUT_S) == exit_code
+
+
+async def refused(port: int) -> None:
+    """Wait until nobody listens any more."""
+    while True:
+        try:
+            async with await connect(port):
+                await trio.sleep(LOOK_EVERY_S)
+        except OSError:
+            return
+
+
+def failed_start(**variables: str | int) -> tuple[int, str]:
+    """Start a golb with workers that cannot serve; return its exit code, and what it has said."""
+    golb = GolbProcess(workers=WORKERS, weight_updater="file", weights_file="weights.json", **variables)
+    with pytest.raises(AssertionError, match="golb ended") as caught, golb:
+        pytest.fail("it serves")
+    assert golb.process is not None
+    return golb.process.returncode, str(caught.value)
+
+
+def test_a_certificate_that_is_none_is_told_once_and_is_no_start(tmp_path: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("none")
+    code, text = failed_start(tls_cert=str(tmp_path / "cert.pem"), tls_key=str(tmp_path / "key.pem"))
+    assert code == 2
+    assert text.count("eb_go_lb_tls_cert is ") == 1
+
+
+def test_a_handler_that_nobody_has_is_no_start() -> None:
+    code, text = failed_start(handler_type="nobodys")
+    assert code == 2
+    assert "eb_go_lb_handler_type is 'nobodys'" in text
+
+
+def test_a_port_that_another_golb_has_is_no_start(around: Running) -> None:
+    code, text = failed_start(listen_port=around.golb.port)
+    assert code == 1
+    assert f"eb_go_lb_listen_port is {around.golb.port}" in text
