@@ -93,12 +93,13 @@ def run(options: argparse.Namespace) -> Results:
         workers = None
         if options.workers or (options.workers is None and not is_narrowed(options)):
             (directory / "workers").mkdir()
+            everywhere = cores.without_borders()
             workers = compare(
                 [peer() for peer in WORKERS_PEERS],
                 [WORKERS_SCENARIO],
                 pace,
-                cores=cores,
-                load=load,
+                cores=everywhere,
+                load=generator(everywhere.load, directory / "load"),
                 directory=directory / "workers",
                 say=_say,
             )

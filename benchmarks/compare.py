@@ -183,7 +183,7 @@ def _checked(
     own_directory.mkdir()
     (port,) = choose_ports([None])
     site = Site(
-        directory=own_directory, port=port, endpoints=weights, proxy_core=cores.proxy, load_cores=sorted(cores.load)
+        directory=own_directory, port=port, endpoints=weights, proxy_cores=cores.proxies, load_cores=sorted(cores.load)
     )
     with peer.serve(site) as process:
         check_work(peer.name, port, weights)

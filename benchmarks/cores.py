@@ -21,6 +21,17 @@ class Cores:
     proxy: int
     load: frozenset[int]
     """The load generator, the endpoints, etcd and the benchmark itself."""
+    everywhere: bool = False
+    """The proxy may use all of them, as the load may."""
+
+    @property
+    def proxies(self) -> list[int]:
+        """Where the proxy may run."""
+        return sorted(self.load | {self.proxy}) if self.everywhere else [self.proxy]
+
+    def without_borders(self) -> Cores:
+        """Return all cores for everything: two workers of a proxy get one each, and the load what they leave over."""
+        return Cores(self.proxy, self.load | {self.proxy}, everywhere=True)
 
     @property
     def shared(self) -> bool:

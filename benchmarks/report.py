@@ -171,8 +171,8 @@ def _workers(results: Results) -> str:
     return (
         f"## Two workers, {WORKERS_SCENARIO.title}\n\n"
         + _table(header, rows)
-        + "\nAll workers of a proxy share the one core that it has here, since load and endpoints need the rest of the "
-        "machine. So the table shows what the second worker costs, not how much more two cores do.\n"
+        + "\nHere proxy, load and endpoints all run on all cores, so that each worker can have one; they are in each other's "
+        "way, with one worker as with two. The figures to compare are CPU time, and requests for each second of it.\n"
     )
 
 

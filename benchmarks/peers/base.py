@@ -35,7 +35,7 @@ class Site:
     """On 127.0.0.1."""
     endpoints: Mapping[str, int]
     """Weights by `host:port`."""
-    proxy_core: int
+    proxy_cores: Sequence[int]
     load_cores: Collection[int]
     """For what the peer needs beside itself, such as etcd."""
 
@@ -96,7 +96,7 @@ class Peer(ABC):
                 child(
                     self.name,
                     self.command(site),
-                    cores=[site.proxy_core],
+                    cores=site.proxy_cores,
                     log=site.directory / "log",
                     environ={**environ, **self.environ(site)},
                 )
@@ -119,7 +119,7 @@ class ProgramPeer(Peer):
 
 
 def with_workers(peer: type[Peer], workers: int) -> type[Peer]:
-    """Return the same proxy with so many workers, which share the one core that a proxy has."""
+    """Return the same proxy with so many workers."""
     return type(peer.__name__, (peer,), {"name": f"{peer.name}-{workers}", "workers": workers, "__doc__": peer.__doc__})
 
 

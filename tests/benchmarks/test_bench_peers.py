@@ -30,7 +30,7 @@ ENDPOINTS = {"127.0.0.1:9001": 5, "127.0.0.1:9002": 3, "127.0.0.1:9003": 1, "127
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    return Site(directory=tmp_path, port=8123, endpoints=ENDPOINTS, proxy_core=0, load_cores=[1])
+    return Site(directory=tmp_path, port=8123, endpoints=ENDPOINTS, proxy_cores=[0], load_cores=[1])
 
 
 def test_the_default_peers_are_those_that_the_results_promise() -> None:
