@@ -25,7 +25,7 @@ LAYERS = [
     {"addresses", "routes"},
     {"calls", "history"},
     {"endpoints", "weights"},
-    {"headers", "health", "limits", "pipes", "schedule", "stats", "sums"},
+    {"headers", "health", "limits", "line_budget", "pipes", "schedule", "stats", "sums"},
     {"asgi", "cores", "errors", "networks", "__init__"},
 ]
 DEPTHS = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
@@ -39,6 +39,7 @@ PURE = {
     "health",
     "history",
     "limits",
+    "line_budget",
     "networks",
     "routes",
     "schedule",

@@ -17,6 +17,7 @@ from golb.handlers.places import Caller, Destination, Places
 from golb.handlers.reports import function_report
 from golb.headers import X_FINAL_HOST, X_FORWARDED_FOR, canonical, frame_chunk, mark_name
 from golb.history import WeightHistory
+from golb.line_budget import LineBudget
 from golb.routes import split_target
 from golb.stats import FunctionStats
 
@@ -54,6 +55,7 @@ class WeightedRoundRobinHandler(Handler):
         self._has_weights = False
         self.history = WeightHistory()
         """It is read in slices, as it may be long, so no report has it."""
+        self._failure_lines = LineBudget(perf_counter, lambda times: LOG.warning("more calls failed", times=times))
         self._unknown_function = 0
         self._no_function_call = 0
         self._places = Places(config, context.upstream, self._open, self._close)
@@ -321,9 +323,10 @@ class WeightedRoundRobinHandler(Handler):
         exc: GolbError,
         other: Destination | None = None,
     ) -> None:
-        endpoint = str(destination.pool.endpoint)
-        again = {} if other is None else {"sent_to": str(other.pool.endpoint)}
-        LOG.warning(event, function=route.function, endpoint=endpoint, cause=str(exc), **again)
+        if self._failure_lines.take():
+            endpoint = str(destination.pool.endpoint)
+            again = {} if other is None else {"sent_to": str(other.pool.endpoint)}
+            LOG.warning(event, function=route.function, endpoint=endpoint, cause=str(exc), **again)
 
     def _no_endpoint(self, name: bytes) -> str:
         route = self._routes.get(name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from golb.limits import NO_LIMITS
+from golb.line_budget import LineBudget
 from golb.networks import ANYWHERE
 from golb.updaters.refusals import Refusals
 from golb.weights import Fault, Refused, Weights, WeightUpdate, parse_weights
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 LOG = structlog.get_logger()
 
-# A line of log takes as long as reading a value does; those who rewrite a large table every second would have thousands.
-_MAX_LINES_A_SECOND = 100
 _LOGGED_CHANGES = 20
 # So many equal values are passed over in the time that one changed value takes.
 _EQUALS = 50
@@ -44,9 +43,7 @@ class Table:
         self._targets = targets
         # The update is also the broadcaster's, so the table itself holds little more than the values.
         self._known: dict[str, tuple[bytes, WeightUpdate]] = {}
-        self._second_began_s = 0.0
-        self._lines_left = _MAX_LINES_A_SECOND
-        self._unlogged = 0
+        self._lines = LineBudget(clock, lambda times: LOG.info("more weights changed", times=times))
         self.is_filled = False
         """Whether the whole of the source has been taken once."""
         self.is_whole = True
@@ -153,10 +150,10 @@ class Table:
             return None
         update = WeightUpdate(function, weights, revision)
         self._known[function] = value, update
-        if self._may_log():
-            # The first table is one line of its reader's.
-            log = LOG.info if self.is_filled else LOG.debug
-            log("weights changed", function=function, revision=revision, changes=describe_change(before, weights))
+        # The first table is one line of its reader's.
+        if self.is_filled and self._lines.take():
+            changes = describe_change(before, weights)
+            LOG.info("weights changed", function=function, revision=revision, changes=changes)
         return update
 
     def _delete(self, function: str, revision: int) -> WeightUpdate | None:
@@ -164,23 +161,9 @@ class Table:
         if self._known.pop(function, None) is None:
             return None
         self.changes += 1
-        if self._may_log():
+        if self._lines.take():
             LOG.info("function removed", function=function, revision=revision)
         return WeightUpdate(function, None, revision)
-
-    def _may_log(self) -> bool:
-        now_s = self._clock()
-        if now_s - self._second_began_s >= 1:
-            if self._unlogged:
-                LOG.info("more weights changed", times=self._unlogged)
-            self._second_began_s = now_s
-            self._lines_left = _MAX_LINES_A_SECOND
-            self._unlogged = 0
-        if not self._lines_left:
-            self._unlogged += self.is_filled
-            return False
-        self._lines_left -= 1
-        return True
 
 
 def _changed(updates: Iterable[WeightUpdate | None]) -> list[WeightUpdate]:
