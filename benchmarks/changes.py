@@ -2,7 +2,8 @@
 
 From put to pick: a function of two endpoints gets all its weight moved to the other one; the clock runs from the put's
 sending until a call has been answered by the other one. Calls follow one another over one connection, so the figure
-contains, beside golb's part, etcd's and up to two calls.
+contains, beside golb's part, etcd's and up to two calls. etcd's may be much the larger one, since it waits for its disk;
+so the time from etcd's answer to the put until that call is told too, and is below 0 where the watch was the faster way.
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ class Change:
     put_to_pick_p50_ms: float
     put_to_pick_p99_ms: float
     put_to_pick_max_ms: float
+    answer_to_pick_p50_ms: float
+    """From etcd's answer to the put."""
+    answer_to_pick_p99_ms: float
     samples: int
     """Of put to pick, all rounds together."""
 
@@ -80,9 +84,17 @@ class Changes:
 
 
 @frozen
+class Pick:
+    """How long one put took to decide a pick, in milliseconds."""
+
+    from_put_ms: float
+    from_answer_ms: float
+
+
+@frozen
 class _Round:
     load: Load
-    picks_ms: list[float]
+    picks: list[Pick]
     puts_per_s: float
 
 
@@ -114,10 +126,10 @@ def measure_changes(
             revision, started = writer.revision(), time.monotonic()
             url = f"http://{HOST}:{port}/function/f0{SMALL_PATH}"
             loaded = wrk.submit(load.run, url, kind_script, connections=CONNECTIONS, seconds=seconds)
-            picks_ms = put_to_pick(writer, port, zone, (first, second), seconds)
+            picks = put_to_pick(writer, port, zone, (first, second), seconds)
             seen = loaded.result()
-            puts = writer.revision() - revision - len(picks_ms)
-            return _Round(seen, picks_ms, puts / (time.monotonic() - started))
+            puts = writer.revision() - revision - len(picks)
+            return _Round(seen, picks, puts / (time.monotonic() - started))
 
     with EtcdWriter(etcd_port) as writer:
         writer.put(function_key(zone, PROBE), weights_value({first: 1, second: 0}))
@@ -153,7 +165,9 @@ def measure_changes(
 
 
 def _summarize(title: str, rounds: list[_Round]) -> Change:
-    picks_ms = [pick for one in rounds for pick in one.picks_ms]
+    picks = [pick for one in rounds for pick in one.picks]
+    from_put_ms = [pick.from_put_ms for pick in picks]
+    from_answer_ms = [pick.from_answer_ms for pick in picks]
     return Change(
         title=title,
         puts_per_s=figure([one.puts_per_s for one in rounds]).median,
@@ -161,10 +175,12 @@ def _summarize(title: str, rounds: list[_Round]) -> Change:
         p50_ms=figure([one.load.p50_ms for one in rounds]),
         p99_ms=figure([one.load.p99_ms for one in rounds]),
         errors=figure([one.load.errors for one in rounds]),
-        put_to_pick_p50_ms=percentile(picks_ms, 0.5),
-        put_to_pick_p99_ms=percentile(picks_ms, 0.99),
-        put_to_pick_max_ms=max(picks_ms),
-        samples=len(picks_ms),
+        put_to_pick_p50_ms=percentile(from_put_ms, 0.5),
+        put_to_pick_p99_ms=percentile(from_put_ms, 0.99),
+        put_to_pick_max_ms=max(from_put_ms),
+        answer_to_pick_p50_ms=percentile(from_answer_ms, 0.5),
+        answer_to_pick_p99_ms=percentile(from_answer_ms, 0.99),
+        samples=len(picks),
     )
 
 
@@ -177,30 +193,37 @@ def _cpu_share(golb: Child, etcd_port: int, seconds: float) -> tuple[float, floa
         return (cpu_s(golb.pid) - cpu) / wall_s, (writer.revision() - revision) / wall_s
 
 
-def put_to_pick(writer: EtcdWriter, port: int, zone: str, endpoints: tuple[str, str], seconds: float) -> list[float]:
-    """Move all the weight to and fro for some seconds; return how long each move took to be seen, in milliseconds."""
-    picks_ms: list[float] = []
+def put_to_pick(writer: EtcdWriter, port: int, zone: str, endpoints: tuple[str, str], seconds: float) -> list[Pick]:
+    """Move all the weight to and fro for some seconds; return how long each move took to be seen."""
+    picks: list[Pick] = []
     connection = http.client.HTTPConnection(HOST, port, timeout=_PICK_TIMEOUT_S)
     deadline = time.monotonic() + seconds
+
+    def answered_at() -> float:
+        writer.wait()
+        return time.monotonic()
+
     try:
-        here, there = endpoints
-        if _who_answers(connection) == there:
-            here, there = there, here
-        while time.monotonic() < deadline or not picks_ms:
-            time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311 - not a secret
-            here, there = there, here
-            started = time.monotonic()
-            writer.send_put(function_key(zone, PROBE), weights_value({here: 1, there: 0}))
-            while _who_answers(connection) != here:
-                if time.monotonic() - started > _PICK_TIMEOUT_S:
-                    raise LoadFailed(f"a put had decided no pick after {_PICK_TIMEOUT_S:g} s")
-            picks_ms.append((time.monotonic() - started) * 1e3)
-            writer.wait()
+        with ThreadPoolExecutor(1) as waiting:
+            here, there = endpoints
+            if _who_answers(connection) == there:
+                here, there = there, here
+            while time.monotonic() < deadline or not picks:
+                time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311 - not a secret
+                here, there = there, here
+                started = time.monotonic()
+                writer.send_put(function_key(zone, PROBE), weights_value({here: 1, there: 0}))
+                answered = waiting.submit(answered_at)
+                while _who_answers(connection) != here:
+                    if time.monotonic() - started > _PICK_TIMEOUT_S:
+                        raise LoadFailed(f"a put had decided no pick after {_PICK_TIMEOUT_S:g} s")
+                picked = time.monotonic()
+                picks.append(Pick((picked - started) * 1e3, (picked - answered.result()) * 1e3))
     except (OSError, http.client.HTTPException) as exc:
         raise LoadFailed(f"the probe's calls break off: {exc!r}") from exc
     finally:
         connection.close()
-    return picks_ms
+    return picks
 
 
 def _who_answers(connection: http.client.HTTPConnection) -> str:

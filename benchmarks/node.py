@@ -47,6 +47,9 @@ class Node:
     workers_mib: Sequence[float]
     put_to_pick_p50_ms: float
     put_to_pick_p99_ms: float
+    answer_to_pick_p50_ms: float
+    """From etcd's answer to the put."""
+    answer_to_pick_p99_ms: float
     samples: int
 
 
@@ -78,7 +81,7 @@ def measure_node(
             url = f"http://{HOST}:{port}/function/f0{SMALL_PATH}"
             rewritten, cpu, started = _rewritten(log), each_cpu_s(golb.pid), time.monotonic()
             loaded = wrk.submit(load.run, url, script + PACED, connections=CONNECTIONS, seconds=seconds)
-            picks_ms = put_to_pick(writer, port, zone, (first, second), seconds)
+            picks = put_to_pick(writer, port, zone, (first, second), seconds)
             seen = loaded.result()
             wall_s = time.monotonic() - started
             shares = [after - before for after, before in zip(each_cpu_s(golb.pid), cpu, strict=True)]
@@ -96,9 +99,11 @@ def measure_node(
         workers_cpu_share=workers_shares,
         parent_mib=parent_mib,
         workers_mib=workers_mib,
-        put_to_pick_p50_ms=percentile(picks_ms, 0.5),
-        put_to_pick_p99_ms=percentile(picks_ms, 0.99),
-        samples=len(picks_ms),
+        put_to_pick_p50_ms=percentile([pick.from_put_ms for pick in picks], 0.5),
+        put_to_pick_p99_ms=percentile([pick.from_put_ms for pick in picks], 0.99),
+        answer_to_pick_p50_ms=percentile([pick.from_answer_ms for pick in picks], 0.5),
+        answer_to_pick_p99_ms=percentile([pick.from_answer_ms for pick in picks], 0.99),
+        samples=len(picks),
     )
 
 

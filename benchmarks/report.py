@@ -218,6 +218,8 @@ def _changes(changes: Changes) -> str:
         "put to pick: p50 ms",
         "p99 ms",
         "max ms",
+        "behind etcd's answer: p50 ms",
+        "p99 ms",
         "puts",
     ]
     rows = [
@@ -227,6 +229,7 @@ def _changes(changes: Changes) -> str:
             *map(_shown, (row.rps, row.p50_ms, row.p99_ms)),
             _number(row.errors.high),
             *map(_number, (row.put_to_pick_p50_ms, row.put_to_pick_p99_ms, row.put_to_pick_max_ms)),
+            *map(_number, (row.answer_to_pick_p50_ms, row.answer_to_pick_p99_ms)),
             f"{row.samples:,}",
         ]
         for row in changes.rows
@@ -236,7 +239,8 @@ def _changes(changes: Changes) -> str:
         "connections:\n\n"
         + _table(header, rows)
         + "\nPut to pick runs from sending a put until a call has been answered by the endpoint that the put names; it "
-        "contains etcd's part and up to two calls. The writer, etcd and the load share what the proxy's core leaves "
+        "contains etcd's part and up to two calls. Behind etcd's answer to the put it is golb's part and these calls; below 0 the "
+        "watch was faster than that answer. The writer, etcd and the load share what the proxy's core leaves "
         "over, so fewer puts than asked for may get through.\n\n"
         f"Rewriting alone, without calls, takes {changes.puts_cpu_share:.1%} of a core, {_number(changes.puts_cpu_us)} µs "
         f"a put; doing nothing takes {changes.idle_cpu_share:.1%}.\n"
@@ -253,7 +257,8 @@ def _node(node: Node) -> str:
         f"{node.workers} workers on one core, {node.functions:,} functions whose weights are all rewritten again and again "
         f"({_number(node.puts_per_s)} values a second), and {_number(node.rps)} calls a second:\n\n"
         + _table(["", "of the core", "memory MiB"], rows)
-        + f"\nPut to pick: p50 {_number(node.put_to_pick_p50_ms)} ms, p99 {_number(node.put_to_pick_p99_ms)} ms, of "
+        + f"\nPut to pick: p50 {_number(node.put_to_pick_p50_ms)} ms, p99 {_number(node.put_to_pick_p99_ms)} ms, behind "
+        f"etcd's answer {_number(node.answer_to_pick_p50_ms)} and {_number(node.answer_to_pick_p99_ms)} ms, of "
         f"{node.samples:,} puts; the calls' p99 is {_number(node.p99_ms)} ms.\n"
     )
 

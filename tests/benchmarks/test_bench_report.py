@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from benchmarks.__main__ import FULL_NAME, NARROWED_NAME, _parser, is_narrowed, write
 from benchmarks.changes import Change, Changes
@@ -14,9 +15,10 @@ from benchmarks.compare import Comparison, Measurement, Pace, summarize
 from benchmarks.figures import figure
 from benchmarks.growth import Grown, Growth
 from benchmarks.machine import Machine
+from benchmarks.node import Node
 from benchmarks.report import to_markdown
 from benchmarks.results import Results
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import SCENARIOS, WORKERS_SCENARIO
 from benchmarks.svg import Panel, scale_end, to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -128,6 +130,8 @@ def test_growth_shows_sizes_changes_and_memory() -> None:
                 put_to_pick_p50_ms=2.5,
                 put_to_pick_p99_ms=6.5,
                 put_to_pick_max_ms=7.5,
+                answer_to_pick_p50_ms=-0.5,
+                answer_to_pick_p99_ms=3.5,
                 samples=120,
             )
         ],
@@ -135,12 +139,48 @@ def test_growth_shows_sizes_changes_and_memory() -> None:
         puts_cpu_share=0.05,
         puts_cpu_us=49.0,
     )
-    growth = Growth(functions=[grown(1, 40.0), grown(100_000, 44.0)], changes=changes, idle_client_kib=6.5)
+    node = Node(
+        functions=10_000,
+        workers=2,
+        puts_per_s=9_500.0,
+        rps=1_950.0,
+        p99_ms=20.0,
+        parent_cpu_share=0.25,
+        workers_cpu_share=[0.3, 0.31],
+        parent_mib=90.0,
+        workers_mib=[95.0, 96.0],
+        put_to_pick_p50_ms=4.0,
+        put_to_pick_p99_ms=40.0,
+        answer_to_pick_p50_ms=1.0,
+        answer_to_pick_p99_ms=25.0,
+        samples=300,
+    )
+    sizes = [grown(1, 40.0), grown(100_000, 44.0)]
+    growth = Growth(functions=sizes, changes=changes, node=node, idle_client_kib=6.5)
     text = to_markdown(results(growth=growth), "chart.svg")
     assert "| 100,000 | 4 | 44.0 | +10% |" in text
-    assert "| about 2,000 requests/s, weights stay | 0 | 2,000 | 0.5 | 1.5 | 0 | 2.5 | 6.5 | 7.5 | 120 |" in text
+    assert (
+        "| about 2,000 requests/s, weights stay | 0 | 2,000 | 0.5 | 1.5 | 0 | 2.5 | 6.5 | 7.5 | -0.5 | 3.5 | 120 |"
+        in text
+    )
     assert "takes 5.0% of a core, 49.0 µs a put" in text
     assert "holds 6.5 KiB" in text
+    assert (
+        "2 workers on one core, 10,000 functions whose weights are all rewritten again and again (9,500 values" in text
+    )
+    assert "| parent | 25% | 90.0 |" in text
+    assert "| worker 1 | 31% | 96.0 |" in text
+    assert "p99 40.0 ms, behind etcd's answer 1 and 25.0 ms, of 300 puts" in text
+
+
+def test_workers_are_told_beside_the_same_proxies_with_one() -> None:
+    workers = Comparison(
+        summaries={WORKERS_SCENARIO.key: {"golb": summarize([one_round(40)]), "golb-2": summarize([one_round(41)])}}
+    )
+    text = to_markdown(evolve(results(), workers=workers), "chart.svg")
+    assert "| **golb** | 1 | 40.0 |" in text
+    assert "| **golb** | 2 | 41.0 |" in text
+    assert "| 25,000 |" in text  # requests for each second of CPU time, at 40 µs each
 
 
 def test_tables_have_as_many_cells_in_each_row() -> None:
