@@ -38,6 +38,14 @@ class RestPolicy:
     after: int = 5
     """So many failures in a row after a request was sent."""
 
+    @property
+    def panic_s(self) -> float:
+        """The longest one where too many endpoints rest: twice the first.
+
+        Once that, each of two that are dead would take every hundredth of 100 requests a second, and make that the slowest.
+        """
+        return min(2 * self.min_s, self.max_s)
+
 
 @define(eq=False)
 class Health:
@@ -100,7 +108,7 @@ class RestingEndpoints:
     def postpone(self, health: Health, now_s: float) -> None:
         """Let nobody else try an endpoint for now, since a request has been chosen to, which may begin a moment later."""
         health.due_s = now_s + self._rest_s(health)
-        health.panic_due_s = now_s + self.policy.min_s
+        health.panic_due_s = now_s + self.policy.panic_s
         self.epoch += 1
 
     def begin_trial(self, health: Health, now_s: float) -> None:
@@ -140,7 +148,7 @@ class RestingEndpoints:
             if self._on_change is not None:
                 self._on_change(health, rest_s)
         health.due_s = health.ends_s
-        health.panic_due_s = now_s + self.policy.min_s
+        health.panic_due_s = now_s + self.policy.panic_s
         self.epoch += 1
         if not health.is_resting:
             health.is_resting = True

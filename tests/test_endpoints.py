@@ -164,7 +164,7 @@ def test_only_one_of_many_requests_that_come_at_once_tries_an_endpoint_where_too
     around.fail(0, 1)
     around.fail(0, 1, now_s=1.0, trial=True)
     assert around.set.is_panicking
-    assert Counter(around.picks(100, now_s=2.0)) == {"a": 1, "b": 1, "c": 98}
+    assert Counter(around.picks(100, now_s=3.0)) == {"a": 1, "b": 1, "c": 98}
 
 
 def test_a_trial_that_was_chosen_and_never_sent_is_followed_by_another_one() -> None:
@@ -249,12 +249,13 @@ def test_endpoints_of_weight_0_count_for_nothing() -> None:
     assert not around.set.is_panicking
 
 
-def test_where_too_many_rest_each_is_tried_again_after_the_shortest_rest() -> None:
+def test_where_too_many_rest_each_is_tried_again_after_twice_the_first_rest() -> None:
     around = Setting(1, 1, 1)
     around.fail(0, 1)
-    around.fail(0, 1, now_s=1.0, trial=True)  # from here on they would rest for 1.6 s at least
-    assert set(around.picks(30, now_s=1.99)) == {"c"}
-    assert set(around.picks(2, now_s=2.01)) == {"a", "b"}
+    for now_s in (1.0, 3.0):
+        around.fail(0, 1, now_s=now_s, trial=True)  # from here on they would rest for 3.2 s at least
+    assert set(around.picks(30, now_s=4.99)) == {"c"}
+    assert set(around.picks(2, now_s=5.01)) == {"a", "b"}
 
 
 def test_where_too_many_rest_and_a_trial_hangs_no_other_request_hangs_there() -> None:

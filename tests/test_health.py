@@ -197,11 +197,11 @@ def test_whatever_changes_who_may_be_asked_shows_in_the_epoch(change: str) -> No
     assert rests.epoch > epoch
 
 
-def test_where_too_many_rest_each_is_tried_again_after_the_shortest_rest() -> None:
+def test_where_too_many_rest_each_is_tried_again_after_twice_the_first_rest() -> None:
     rests, health = resting_endpoints(), Health("a")
     for now_s in (10.0, 20.0, 30.0):
         rests.fail(health, now_s, "refused", unsent=True, trial=health.is_resting)
-        assert health.panic_due_s == now_s + 1
+        assert health.panic_due_s == now_s + 2
 
 
 @REPEATABLE
