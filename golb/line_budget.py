@@ -32,8 +32,12 @@ class LineBudget:
         self._second_began_s = clock()
         self._left_out = 0
 
-    def take(self) -> bool:
-        """Return whether the line may be written."""
+    def take(self, *, is_missed: bool = True) -> bool:
+        """Return whether a line may be written.
+
+        Args:
+            is_missed: count it, if it may not be.
+        """
         now_s = self._clock()
         if now_s - self._second_began_s >= 1:
             self._second_began_s = now_s
@@ -42,7 +46,7 @@ class LineBudget:
                 self._tell(self._left_out)
                 self._left_out = 0
         if not self._left:
-            self._left_out += 1
+            self._left_out += is_missed
             return False
         self._left -= 1
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,16 +101,26 @@ def files() -> Iterator[tuple[str, Path]]:
         yield path.relative_to(ROOT).with_suffix("").parts[0], path
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the full name of each module that a file imports, also for its types only or inside a function."""
+@cache
+def nodes(path: Path) -> tuple[ast.Import | ast.ImportFrom | ast.Attribute, ...]:
+    """Return what a file says of other modules, also for its types only or inside a function."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Attribute)
+    return tuple(node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds))
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """Return the full name of each module that a file imports."""
     package = ("golb", *path.relative_to(ROOT).parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text())):
+    found: list[str] = []
+    for node in nodes(path):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = (node.module or "").split(".")
             full = [*package[: len(package) - node.level + 1], *module] if node.level else module
-            yield from (".".join([*full, alias.name]) for alias in node.names)
+            found += (".".join([*full, alias.name]) for alias in node.names)
+    return frozenset(found)
 
 
 def rooms_imported(path: Path) -> set[str]:
@@ -167,6 +178,5 @@ def test_only_the_service_joins_the_packages_and_only_updaters_and_commands_know
 
 def test_only_the_main_module_looks_at_the_environment() -> None:
     for room, path in files():
-        used = {ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
-        used |= set(imports(path))
+        used = imports(path) | {ast.unparse(node) for node in nodes(path) if isinstance(node, ast.Attribute)}
         assert room == "__main__" or not used & {"os.environ", "os.environb", "os.getenv"}

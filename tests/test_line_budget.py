@@ -13,6 +13,7 @@ def test_lines_beyond_the_budget_of_a_second_are_counted_and_told_with_the_next_
     now_s = 5.99
     assert not lines.take()
     assert told == []
+    assert not lines.take(is_missed=False)
     now_s = 6.0
     assert lines.take()
     assert told == [3]

@@ -344,7 +344,7 @@ class Reference:
         return -in_units(-most)
 
 
-@settings(REPEATABLE, max_examples=50)
+@settings(REPEATABLE, max_examples=30)
 @given(weights=drawn_weights(), seed=SEEDS, count=st.integers(1, 60))
 def test_the_heaps_pick_what_a_plain_list_picks(weights: Weights, seed: int, count: int) -> None:
     reference = Reference(Random(seed))

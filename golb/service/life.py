@@ -2,7 +2,7 @@
 
 | signal | |
 |---|---|
-| SIGTERM, SIGINT | drain, and end; a second one: end at once |
+| SIGTERM, SIGINT | drain, and end; a second one, or one before golb serves: end at once |
 | SIGHUP | read the configuration again |
 | SIGUSR2 | start a new golb, which takes the place of this one once it is ready |
 """
@@ -65,6 +65,7 @@ class Life:
         self._giver = Giver(sockets, self._drain_for_successor)
         self._offering, self._replacing = trio.CancelScope(), trio.CancelScope()
         self._is_replacing = False
+        self._serves = False
         self._is_draining = False
         self._was_told_to_stop = False
 
@@ -81,6 +82,10 @@ class Life:
             task_status.started()
             await self._heed(signals, service)
 
+    def begin(self) -> None:
+        """Take note that this golb serves from here on, or takes over to do so: it has to drain before it ends."""
+        self._serves = True
+
     async def offer(self) -> None:
         """Let a new golb take this one's place, if the configuration allows it; for when this one serves."""
         if self._config.takeover:
@@ -96,6 +101,10 @@ class Life:
                         await self._reload()
                     case signal.SIGUSR2:
                         nursery.start_soon(self._replace, name)
+                    case _ if not self._serves:
+                        # A golb that this one was to take over from goes on: it must not hear any more that this one is ready.
+                        LOG.info("stopping", signal=name, cause="told to stop before it served")
+                        service.cancel()
                     case _ if self._was_told_to_stop:
                         LOG.warning("stopping at once", signal=name)
                         service.cancel()
@@ -111,6 +120,8 @@ class Life:
                 signal=signal_name,
                 instead="roll out a new pod; eb_go_lb_takeover=on lets it take over on the same host's network",
             )
+        elif not self._serves:
+            LOG.warning("no successor started, golb does not serve yet", signal=signal_name)
         elif self._is_draining:
             LOG.warning("no successor started, golb is stopping", signal=signal_name)
         elif self._is_replacing:

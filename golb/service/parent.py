@@ -15,7 +15,7 @@ from golb import __version__
 from golb.admin import EventFeed, News, Sources
 from golb.config import Config
 from golb.deadlines import Deadlines
-from golb.errors import ListenError
+from golb.errors import ConfigError, ListenError
 from golb.handlers import Handler
 from golb.logs import line_printer, set_log_level
 from golb.plugins import HANDLERS, load_plugin
@@ -44,6 +44,8 @@ LOG = structlog.get_logger()
 
 # Workers keep the drain's time by themselves. One that does not is ended.
 _DRAIN_GRACE_S = 5.0
+# Of a worker that finds the configuration wrong, as of any golb (golb/cli.py).
+_EXIT_CONFIG = 2
 
 
 async def serve_with_workers(
@@ -104,7 +106,7 @@ class _Parent:
             async with trio.open_nursery() as nursery:
                 await self._start(nursery)
                 task_status.started()
-        except* ListenError as group:
+        except* (ConfigError, ListenError) as group:
             raise group.exceptions[0] from None
         LOG.info("stopped")
 
@@ -121,7 +123,8 @@ class _Parent:
             nursery.start_soon(self._admin_port.run)
         await nursery.start(source.run)
         nursery.start_soon(self._note_loaded)
-        await source.wait_until_worth_serving(self._is_loaded, needs_table=self._taken.is_pending)
+        await source.wait_until_worth_serving(self._is_loaded, may_hurry=self._taken.settled)
+        self._life.begin()
         await self._taken.confirm()
         self._admin_port.begin()
         for worker in self._workers:
@@ -157,9 +160,16 @@ class _Parent:
         ]
 
     def _note_end(self, worker: int) -> None:
-        """Keep what a worker whose process has ended leaves behind."""
+        """Keep what a worker whose process has ended leaves behind.
+
+        Raises:
+            ConfigError: it could not begin with this configuration, and no other one would.
+        """
         withdraw(self._counts, self._config.workers, worker)
         self._functions.forget(worker)
+        has_served = any(each.has_served.is_set() for each in self._workers)
+        if self._workers[worker].exit_code == _EXIT_CONFIG and not has_served:
+            raise ConfigError("no worker can be started with this configuration; one of them has said why")
 
     def _stand_in(self, worker: int) -> None:
         """Accept for a worker that is away, until another process is there in its place."""
@@ -181,9 +191,12 @@ class _Parent:
             scope.cancel()
 
     async def _run_workers(self, service: trio.CancelScope) -> None:
-        async with trio.open_nursery() as nursery:
-            for worker in self._workers:
-                nursery.start_soon(worker.run)
+        try:
+            async with trio.open_nursery() as nursery:
+                for worker in self._workers:
+                    nursery.start_soon(worker.run)
+        except* ConfigError as group:
+            raise group.exceptions[0] from None
         service.cancel()
 
     async def _note_loaded(self) -> None:
@@ -196,6 +209,8 @@ class _Parent:
         self._news.tell_drain()
         for index in list(self._standing_in):
             self._end_standing_in(index)
+        for worker in self._workers:
+            worker.retire()  # one that was started from here on would inherit sockets that are closed
         # Nobody is left who would take what waited there once the workers have closed theirs.
         for sock in self._listeners:
             sock.close()

@@ -68,15 +68,24 @@ class WeightSource:
             nursery.start_soon(_run_again, lambda: updater.run(self._publish), "weight updater failed, started again")
             task_status.started()
 
-    async def wait_until_worth_serving(self, is_loaded: trio.Event, *, needs_table: bool) -> None:
+    async def wait_until_worth_serving(
+        self, is_loaded: trio.Event, *, may_hurry: Callable[[], Awaitable[None]]
+    ) -> None:
         """Wait a moment for the first table to be handed over, and for a newer one where that is from disk.
 
         Args:
             is_loaded: set once it has been handed over.
-            needs_table: wait for it as long as it takes, since another golb serves meanwhile.
+            may_hurry: returns when no other golb serves meanwhile; until then, the wait takes as long as it takes.
         """
-        with trio.move_on_after(float("inf") if needs_table else _FIRST_TABLE_S):
+        async with trio.open_nursery() as nursery:
+
+            async def hurry() -> None:
+                await may_hurry()
+                nursery.cancel_scope.deadline = trio.current_time() + _FIRST_TABLE_S
+
+            nursery.start_soon(hurry)
             await is_loaded.wait()
+            nursery.cancel_scope.cancel()
         with trio.move_on_after(_NEWER_TABLE_S):
             while self.knowledge.source == "disk" and self.knowledge.connection != "lost":  # noqa: ASYNC110 - it has no event
                 await trio.sleep(_LOOK_EVERY_S)

@@ -44,8 +44,9 @@ async def serve_as_worker(config: Config, place: Place) -> None:
     Raises:
         ConfigError: the handler or a TLS file is not what it should be.
     """
-    # Ctrl-C goes to all processes of a terminal; the parent says what comes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What goes to all processes of a terminal or of a unit, Ctrl-C or a reload, is the parent's, who says what comes of it.
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(ignored, signal.SIG_IGN)
     await _WorkerService(config, place).run()
 
 
@@ -107,6 +108,8 @@ class _WorkerService:
                         self._may_serve.set()
                     case {"drain": _}:
                         self._drain()
+                    case {"ask": _, "what": "reconfigure"} as question:
+                        await self._answer(question)  # before the next one, which shall be what stays in force
                     case {"ask": _} as question:
                         nursery.start_soon(self._answer, question)
         except LinkLost as exc:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
@@ -36,12 +36,14 @@ class Taken:
         self, channel: Channel | None = None, sockets: Mapping[str, list[socket.socket]] | None = None
     ) -> None:
         self._channel = channel
+        self._answer: dict[str, Any] = {}
         self._sockets = dict(sockets or {})
 
-    @property
-    def is_pending(self) -> bool:
-        """Whether another golb serves until `confirm`."""
-        return self._channel is not None
+    async def settled(self) -> None:
+        """Return when there is nothing to be gained by waiting: no other golb serves meanwhile, or it goes on for good; `confirm` knows which."""
+        if self._channel is not None and not self._answer:
+            with suppress(ChannelLost):
+                self._answer = await self._channel.receive()
 
     def sockets(self, place: str) -> list[socket.socket]:
         """Return those that listen at a place, `host:port`, and which are the caller's then; none if there are none."""
@@ -61,7 +63,7 @@ class Taken:
                 with trio.fail_after(_ANSWER_TIMEOUT_S):
                     with suppress(ChannelLost):  # it may have said why before it closed the channel
                         await channel.send({"ready": True})
-                    answer = await channel.receive()
+                    answer = self._answer or await channel.receive()
             except ChannelLost as exc:
                 LOG.warning("the golb to take over from is gone", cause=str(exc))
                 return

@@ -150,10 +150,10 @@ class Table:
             return None
         update = WeightUpdate(function, weights, revision)
         self._known[function] = value, update
-        # The first table is one line of its reader's.
-        if self.is_filled and self._lines.take():
-            changes = describe_change(before, weights)
-            LOG.info("weights changed", function=function, revision=revision, changes=changes)
+        if self._lines.take(is_missed=self.is_filled):
+            # The first table is one line of its reader's.
+            log = LOG.info if self.is_filled else LOG.debug
+            log("weights changed", function=function, revision=revision, changes=describe_change(before, weights))
         return update
 
     def _delete(self, function: str, revision: int) -> WeightUpdate | None:

@@ -146,9 +146,13 @@ class Worker:
         """Let it serve, and whoever replaces it."""
         self._may_serve.set()
 
+    def retire(self) -> None:
+        """Start no further process here; the one that there is goes on."""
+        self._draining.set()
+
     async def drain(self) -> None:
         """Let the process end in order; nobody replaces it."""
-        self._draining.set()
+        self.retire()
         await self.tell({"drain": True})
 
     async def tell(self, message: Mapping[str, Any]) -> None:
@@ -170,8 +174,15 @@ class Worker:
         ours, theirs = socket.socketpair()
         # From here on, so that what it is told while it starts waits for it.
         self._link = link = Link(ours, send_timeout_s=SEND_TIMEOUT_S)
+        self._conversation = conversation = Conversation(
+            link,
+            on_table=self.has_had_table.set,
+            on_serving=self._note_serving,
+            on_draining=partial(self._around.on_away, self.index),
+            on_health=partial(self._around.on_health, self.index),
+        )
         try:
-            return await self._keep(await self._start(theirs), link)
+            return await self._keep(await self._start(theirs), link, conversation)
         finally:
             link.close()
             self._link = self._conversation = None
@@ -188,23 +199,16 @@ class Worker:
                 pass_fds=place.descriptors,
             )
 
-    async def _keep(self, process: trio.Process, link: Link) -> int:
+    async def _keep(self, process: trio.Process, link: Link, conversation: Conversation) -> int:
         """Have a process serve; return its exit code when it has ended."""
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         assert process.stderr is not None  # noqa: S101
-        self._conversation = Conversation(
-            link,
-            on_table=self.has_had_table.set,
-            on_serving=self._note_serving,
-            on_draining=partial(self._around.on_away, self.index),
-            on_health=partial(self._around.on_health, self.index),
-        )
         self.pid, self.started_s = process.pid, time.time()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(relay, process.stdout, self._around.print_output)
                 nursery.start_soon(relay, process.stderr, self._around.print_errors)
-                nursery.start_soon(self._converse, process, self._conversation)
+                nursery.start_soon(self._converse, process, conversation)
                 code = await process.wait()
                 link.close()
                 nursery.cancel_scope.deadline = trio.current_time() + _OUTPUT_TIMEOUT_S

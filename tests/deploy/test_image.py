@@ -23,6 +23,7 @@ import venv
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import pip
 import pytest
 from attrs import Factory, define
 
@@ -183,7 +184,10 @@ def build_args(place: Path) -> dict[str, str]:
 def build_stage(place: Path, build_args: dict[str, str]) -> Stage:
     """Wheels made and the environment installed."""
     base = place / "usr/local"
-    venv.create(base, with_pip=True)
+    venv.create(base)
+    # The running Python's own: to install another one takes longer than all that golb needs.
+    (site_packages,) = base.glob("lib/python*/site-packages")
+    shutil.copytree(Path(pip.__file__).parent, site_packages / "pip")
     base_env = {key: value for key, value in os.environ.items() if PASSED_ON.fullmatch(key)}
     base_env["PATH"] = f"{base}/bin:/usr/bin:/bin"
     global_args, stages = parse(DOCKERFILE.read_text())

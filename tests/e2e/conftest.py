@@ -80,9 +80,9 @@ class Etcd3Writer:
         self._process.communicate(timeout=10)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def writer(etcd: EtcdProcess) -> Iterator[Etcd3Writer]:
-    """An optimizer."""
+    """An optimizer, who writes into the zones of all tests."""
     writer = Etcd3Writer(etcd.port)
     yield writer
     writer.close()

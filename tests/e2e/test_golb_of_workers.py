@@ -197,6 +197,18 @@ async def test_sighup_reaches_every_worker(around: Running) -> None:
                     await served_by(client, "gateway", endpoint)
 
 
+async def test_a_reload_that_is_told_to_every_process_of_golb_ends_no_worker(around: Running) -> None:
+    before = around.workers
+    async with endpoints(1) as (endpoint,), around.a_client_of_each() as clients:
+        for pid in before.values():
+            for signal_number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGINT):
+                os.kill(pid, signal_number)
+        around.put("told", {endpoint: 1})
+        for client in clients:
+            await served_by(client, "told", endpoint)
+    assert around.workers == before
+
+
 async def test_golb_tells_the_sum_of_its_workers_which_falls_with_none(around: Running) -> None:
     async with endpoints(1) as (endpoint,):
         around.put("sum", {endpoint: 1})
@@ -294,6 +306,13 @@ def test_a_handler_that_nobody_has_is_no_start() -> None:
     code, text = failed_start(handler_type="nobodys")
     assert code == 2
     assert "eb_go_lb_handler_type is 'nobodys'" in text
+
+
+def test_what_only_a_worker_finds_wrong_is_no_start_either(tmp_path: Path) -> None:
+    code, text = failed_start(access_log="json", access_log_path=str(tmp_path / "none" / "access.log"))
+    assert code == 2
+    assert "eb_go_lb_access_log_path is " in text
+    assert "no worker can be started with this configuration" in text
 
 
 def test_a_port_that_another_golb_has_is_no_start(around: Running) -> None:

@@ -177,6 +177,48 @@ async def test_who_is_told_to_stop_ends_its_successor_too_and_lets_calls_finish(
             await wait_until(partial(here.are_left, 0))
 
 
+async def test_a_successor_that_is_told_to_stop_before_it_is_ready_leaves_the_service_to_the_old_one(
+    tmp_path: Path,
+) -> None:
+    variables = tmp_path / "golb.env"
+    variables.write_text("")
+    async with around(tmp_path) as here:
+        with here.golb(env_file=str(variables)) as golb:
+            for times, workers in enumerate((1, 2), 1):
+                missing = tmp_path / f"later-{workers}.json"
+                variables.write_text(f"eb_go_lb_workers={workers}\neb_go_lb_weights_file={missing}")
+                os.kill(golb.pid, signal.SIGUSR2)
+                await wait_until(partial(was_told, golb, "weights file not taken", times))
+                successor = told(golb, "successor started")[-1]["pid"]
+                os.kill(successor, signal.SIGUSR2)
+                await wait_until(partial(was_told, golb, "no successor started, golb does not serve yet", times))
+                os.kill(successor, signal.SIGTERM)
+                await wait_until(partial(was_told, golb, "successor failed", times))
+                assert here.family.pids() == [golb.pid]
+            missing.write_text((tmp_path / "weights.json").read_text())
+            async with here.clients_call():
+                await here.clients_are_answered()
+            assert not told(golb, "is gone, though it was ready")
+            assert golb.stop() == 0
+
+
+async def test_a_successor_without_a_table_serves_all_the_same_if_the_old_one_dies(tmp_path: Path) -> None:
+    variables = tmp_path / "golb.env"
+    variables.write_text("")
+    async with around(tmp_path) as here:
+        with here.golb(env_file=str(variables)) as golb:
+            variables.write_text(f"eb_go_lb_weights_file={tmp_path / 'missing.json'}")
+            os.kill(golb.pid, signal.SIGUSR2)
+            await wait_until(partial(was_told, golb, "weights file not taken"))
+            os.kill(golb.pid, signal.SIGKILL)
+            await wait_until(partial(was_told, golb, "the golb to take over from is gone"))
+            async with await connect(here.port) as client:
+                await client.send(get("f"))
+                assert (await client.read_response()).status == 503
+            os.kill(told(golb, "successor started")[0]["pid"], signal.SIGTERM)
+            await wait_until(partial(here.are_left, 0))
+
+
 async def test_a_new_golb_takes_over_from_the_one_that_it_finds(tmp_path: Path) -> None:
     async with around(tmp_path) as here:
         with ExitStack() as stack:

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from demo.etcd import EtcdProcess
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def zone() -> str:
+    """What the names of both zones begin with; each test has functions of its own."""
+    return "zone-hops"
+
+
+@pytest.fixture(scope="module")
 def two_zones(etcd: EtcdProcess, zone: str) -> Iterator[tuple[GolbProcess, GolbProcess]]:
     """golb in zone-a and zone-b, with the ports that they know each other by."""
     ports = free_port(), free_port()
@@ -59,12 +65,12 @@ async def test_a_call_over_two_hops_is_answered_byte_for_byte_as_the_readers_exp
     a, b = two_zones
     with trio.fail_after(20):
         async with run_pods(1) as pods:
-            await _put(etcdctl, f"{zone}-b", "f", [pods[0].ip], [1])
-            await _put(etcdctl, f"{zone}-a", "f", [f"127.0.0.1:{b.port}"], [1])
-            await _until_known(b.port, "f")
-            await _until_known(a.port, "f")
+            await _put(etcdctl, f"{zone}-b", "far", [pods[0].ip], [1])
+            await _put(etcdctl, f"{zone}-a", "far", [f"127.0.0.1:{b.port}"], [1])
+            await _until_known(b.port, "far")
+            await _until_known(a.port, "far")
             before = time.time()
-            response = await call(a.port, "/function/f/static?time=10")
+            response = await call(a.port, "/function/far/static?time=10")
             after = time.time()
         lines = response.head.split("\r\n")
         assert lines[:5] == [
@@ -93,14 +99,14 @@ async def test_a_function_without_endpoint_anywhere_is_answered_at_once_and_take
 ) -> None:
     a, b = two_zones
     with trio.fail_after(20):
-        await _put(etcdctl, f"{zone}-a", "f", [f"127.0.0.1:{b.port}"], [1])
-        await _put(etcdctl, f"{zone}-b", "f", [f"127.0.0.1:{a.port}"], [1])
-        await _until_known(a.port, "f")
-        await _until_known(b.port, "f")
+        await _put(etcdctl, f"{zone}-a", "nowhere", [f"127.0.0.1:{b.port}"], [1])
+        await _put(etcdctl, f"{zone}-b", "nowhere", [f"127.0.0.1:{a.port}"], [1])
+        await _until_known(a.port, "nowhere")
+        await _until_known(b.port, "nowhere")
         took_s = []
         for _ in range(5):
             began_s = time.monotonic()
-            response = await call(a.port, "/function/f")
+            response = await call(a.port, "/function/nowhere")
             took_s.append(time.monotonic() - began_s)
         assert min(took_s) < 0.05  # the machine may be busy now and then; a wait of golb's own would be in each
         assert response.status == 503
@@ -115,8 +121,8 @@ async def test_a_call_that_comes_back_to_a_node_is_answered_508(
 ) -> None:
     a, _ = two_zones
     with trio.fail_after(20):
-        await _put(etcdctl, f"{zone}-a", "f", ["127.0.0.1:1"], [1])
-        await _until_known(a.port, "f")
-        response = await call(a.port, "/function/f", "X-Forwarded-Host-Eb-A-Controller: 1.0")
+        await _put(etcdctl, f"{zone}-a", "back", ["127.0.0.1:1"], [1])
+        await _until_known(a.port, "back")
+        response = await call(a.port, "/function/back", "X-Forwarded-Host-Eb-A-Controller: 1.0")
         assert response.status == 508
         assert "eb-a-controller" in response.body.decode()

@@ -7,7 +7,6 @@ import os
 import resource
 import socket
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
 
 import pytest
 import structlog
@@ -16,14 +15,11 @@ from takeover.running import HOST, another_user, descriptors, giving, meet, offe
 from trio.testing import wait_all_tasks_blocked
 
 from golb.errors import ListenError
-from golb.takeover import INHERITED, NOTHING_TAKEN, offer, take_over
+from golb.takeover import INHERITED, NOTHING_TAKEN, Taken, offer, take_over
 from golb.takeover import giving as giving_module
 from golb.takeover import taking as taking_module
 from golb.takeover.channel import Channel
 from golb.takeover.meeting import meeting_address
-
-if TYPE_CHECKING:
-    from golb.takeover import Taken
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 TAKE = b'{"take": {"pid": 1}}'
@@ -47,7 +43,6 @@ async def test_the_sockets_arrive_and_nobody_finds_the_port_closed(is_found: boo
             taken = await take_over(HOST, old.port, variables, is_wanted=False)
         (listener,) = taken.sockets(old.place)
         with listener, socket.create_connection((HOST, old.port)) as early:
-            assert taken.is_pending
             assert old.stops == 0
             await taken.confirm()
             assert old.stops == 1
@@ -87,7 +82,7 @@ async def test_without_a_running_one_nothing_is_taken() -> None:
     with running() as old:
         taken = await old.taken_by_asking()
         assert taken is NOTHING_TAKEN
-        assert not taken.is_pending
+        await taken.settled()
         assert taken.sockets(old.place) == []
         await taken.confirm()
 
@@ -335,3 +330,29 @@ def no_descriptors() -> ExitStack:
     stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
     stack.callback(os.close, last)
     return stack
+
+
+def taken_by_a_pair() -> tuple[Taken, socket.socket]:
+    """Return what is taken of a golb that gives nothing, and that one's end of the channel."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return Taken(Channel(ours)), theirs
+
+
+async def test_nothing_is_settled_before_the_old_one_is_gone() -> None:
+    taken, theirs = taken_by_a_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(taken.settled)
+        await wait_all_tasks_blocked()
+        assert nursery.child_tasks
+        theirs.close()
+    await taken.confirm()
+
+
+async def test_a_refusal_settles_it_and_is_told_by_confirm() -> None:
+    taken, theirs = taken_by_a_pair()
+    with theirs:
+        theirs.send(b'{"no": "it is stopping"}')
+        await taken.settled()
+        await taken.settled()
+        with pytest.raises(ListenError, match="goes on: it is stopping"):
+            await taken.confirm()

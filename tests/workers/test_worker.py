@@ -147,6 +147,37 @@ async def test_it_drains_when_it_is_told_and_is_not_replaced() -> None:
     assert ended(logs) == []
 
 
+async def test_one_that_is_retired_goes_on_and_is_not_replaced() -> None:
+    async with running_worker() as parent:
+        await parent.worker.has_served.wait()
+        parent.worker.retire()
+        assert parent.worker.questions is not None
+        assert await parent.worker.questions.ask("twice") == [{}, {}]
+        os.kill(parent.worker.pid, signal.SIGKILL)
+        await until(lambda: parent.ends)
+        await wait_all_tasks_blocked()
+        assert parent.worker.pid == 0
+
+
+async def test_what_it_is_asked_while_it_starts_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Any] = []
+    open_process = trio.lowlevel.open_process
+
+    async def asked_meanwhile(*command: Any, **options: Any) -> trio.Process:
+        async def ask() -> None:
+            questions = parent.worker.questions
+            answers.extend(await questions.ask("twice", of=2) or [] if questions is not None else [])
+
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        return await open_process(*command, **options)
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", asked_meanwhile)
+    async with trio.open_nursery() as nursery, running_worker() as parent:
+        await until(lambda: answers)
+    assert answers == [{"of": 2}, {"of": 2}]
+
+
 async def test_it_drains_too_if_it_is_told_while_it_starts() -> None:
     async with running_worker() as parent:
         await wait_all_tasks_blocked()  # the thread that starts it is at work, or about to be
