@@ -9,6 +9,7 @@ import io
 import logging
 import select
 import sys
+import threading
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -17,13 +18,11 @@ import structlog
 from structlog.processors import CallsiteParameter, CallsiteParameterAdder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 LOG = structlog.get_logger()
 
-# At most 4 bytes each in UTF-8, so that a piece is no longer than PIPE_BUF, 4,096 bytes.
+# At most 4 bytes each in UTF-8, so that a piece of a line that is longer is no longer than PIPE_BUF, 4,096 bytes.
 _PIECE_CHARACTERS = 1024
 
 _LEVELS = logging.getLevelNamesMapping()
@@ -42,7 +41,7 @@ def configure_logs(mode: str, level: str, *, worker: int | None = None) -> None:
         worker: which of several this process is; each line says so. None: it is none.
     """
     stream = sys.stdout if mode == "prod" else sys.stderr
-    lines = cast("TextIO", _Lines(stream))
+    lines = _Lines(stream)
     set_log_level(level)
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -70,10 +69,10 @@ def configure_logs(mode: str, level: str, *, worker: int | None = None) -> None:
         processors=[_THRESHOLD, *shared, *rendering],
         # All of them, since a logger keeps its class from its first line on.
         wrapper_class=structlog.make_filtering_bound_logger("debug"),
-        logger_factory=structlog.WriteLoggerFactory(lines),
+        logger_factory=lambda *_: _LineLogger(lines),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(lines)
+    handler = logging.StreamHandler(cast("TextIO", lines))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -110,15 +109,30 @@ class _Threshold:
 _THRESHOLD = _Threshold()
 
 
+class _LineLogger:
+    """What structlog writes to. Its own WriteLogger holds a lock that cannot be taken twice, and of dropped lines a line tells while another is written."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+
+    def msg(self, message: str) -> None:
+        self._lines.write(message + "\n")
+
+    log = debug = info = warn = warning = err = error = critical = fatal = exception = msg
+
+
 class _Lines(io.TextIOBase):
     """A stream that never makes golb wait or fail: whoever reads the log may be slow, or gone.
 
-    A line that finds no room is dropped; the next one that finds some says how many were.
+    A line that finds no room is dropped; the next one that finds some says how many were. One of more than PIPE_BUF bytes
+    may be cut, but is a line still.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._dropped = 0
+        self._is_cut = False
+        self._writing = threading.RLock()  # a thread of another package may log
         self._poll: select.poll | None = None
         with suppress(OSError):  # a stream in memory has no descriptor, and never lacks room
             self._poll = select.poll()
@@ -128,26 +142,37 @@ class _Lines(io.TextIOBase):
         return self._stream.isatty()
 
     def write(self, text: str) -> int:
-        if self._dropped and self._has_room():
-            dropped, self._dropped = self._dropped, 0
-            LOG.warning("log lines dropped, nobody read them in time", lines=dropped)
-        for start in range(0, len(text), _PIECE_CHARACTERS):
-            if not self._has_room():
-                self._dropped += 1
-                break
-            with suppress(OSError):
-                self._stream.write(text[start : start + _PIECE_CHARACTERS])
-                self._stream.flush()
+        with self._writing:
+            if self._dropped and self.has_room():
+                dropped, self._dropped = self._dropped, 0
+                LOG.warning("log lines dropped, nobody read them in time", lines=dropped)
+            for line in text.splitlines(keepends=True):
+                self._write_line(line)
         return len(text)
 
-    def _has_room(self) -> bool:
+    def _write_line(self, line: str) -> None:
+        if self._is_cut:
+            line = f"\n{line}"
+        is_short = len(line.encode("utf-8", "surrogatepass")) <= select.PIPE_BUF
+        length = len(line) if is_short else _PIECE_CHARACTERS
+        for start in range(0, len(line), length):
+            if not self.has_room():
+                self._dropped += 1
+                self._is_cut = self._is_cut or start > 0
+                return
+            with suppress(OSError):
+                self._stream.write(line[start : start + length])
+                self._stream.flush()
+            self._is_cut = False
+
+    def has_room(self) -> bool:
         """Tell whether a piece can be written without waiting; a pipe that is ready takes PIPE_BUF bytes (pipe(7))."""
         return self._poll is None or bool(self._poll.poll(0))
 
 
-def line_printer(stream: TextIO) -> Callable[[str], object]:
-    """Return what prints lines, as golb's own are printed: it never makes golb wait or fail."""
-    return _Lines(stream).write
+def line_printer(stream: TextIO) -> _Lines:
+    """Return what prints lines, as golb's own are printed: it never makes golb wait or fail, and tells whether there is room."""
+    return _Lines(stream)
 
 
 def _add_worker(worker: int, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

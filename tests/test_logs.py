@@ -170,3 +170,32 @@ def test_all_that_a_whole_golb_logs_has_that_form(tmp_path: Path) -> None:
     ]
     assert [line.get("did_you_mean") for line in lines[:2]] == [None, "eb_go_lb_zone"]
     assert {line["caller"].rpartition(":")[0] for line in lines} >= {"service/single.py", "updaters/table.py"}
+
+
+UNREAD = """
+import os, sys
+import structlog
+from golb.logs import configure_logs
+
+reader, writer = os.pipe()
+os.dup2(writer, 1)
+configure_logs("prod", "info")
+log = structlog.get_logger()
+for length in (200, 3000, 6000, 200):
+    for _ in range(500):
+        log.info("unread", text="x" * length)
+read = os.read(reader, 1 << 20)
+log.info("read")
+sys.stderr.buffer.write(read + os.read(reader, 1 << 20))
+"""
+
+
+def test_lines_that_nobody_reads_are_dropped_and_told_of_as_soon_as_somebody_does(tmp_path: Path) -> None:
+    script = tmp_path / "unread.py"
+    script.write_text(UNREAD)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, timeout=30, check=True)
+    *unread, told, read = (json.loads(line) for line in done.stderr.splitlines() if line.endswith(b"}"))
+    assert {line["message"] for line in unread} == {"unread"}
+    assert told["message"] == "log lines dropped, nobody read them in time"
+    assert len(unread) + told["lines"] == 4 * 500
+    assert read["message"] == "read"

@@ -31,6 +31,7 @@ from golb.service.source import WeightSource
 from golb.service.understudy import stand_in
 from golb.service.worker_functions import WorkerFunctions
 from golb.takeover import INHERITED, take_over
+from golb.workers.output import patient
 from golb.workers.place import Place, create_counts, map_counts
 from golb.workers.worker import Surroundings, Worker
 
@@ -148,8 +149,8 @@ class _Parent:
             environ=lambda: self._variables,
             subscribe=self._source.broadcaster.subscribe,
             taker=self._source.in_force.taker,
-            print_output=line_printer(sys.stdout),
-            print_errors=line_printer(sys.stderr),
+            print_output=patient(line_printer(sys.stdout)),
+            print_errors=patient(line_printer(sys.stderr)),
             on_serving=self._end_standing_in,
             on_away=self._stand_in,
             on_health=self._take_health,

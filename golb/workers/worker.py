@@ -19,7 +19,7 @@ from golb.workers.link import Link, LinkLost
 from golb.workers.output import relay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from golb.workers.conversation import Batches, Taker
@@ -50,9 +50,9 @@ class Surroundings:
     """To the weights."""
     taker: Callable[[], Taker]
     """Of these."""
-    print_output: Callable[[str], object]
+    print_output: Callable[[str], Awaitable[object]]
     """Takes lines that one prints on standard output."""
-    print_errors: Callable[[str], object]
+    print_errors: Callable[[str], Awaitable[object]]
     """Takes lines that one prints on standard error."""
     on_serving: Callable[[int], object]
     """Told, with the index of a worker, that its process accepts requests."""

@@ -169,10 +169,14 @@ async def tunnel(scope: Scope, receive: Receive, send: Send) -> None:
         await echo(scope, receive, send)
         return
     await send(_start((b"upgrade", b"x"), status=101))
-    while (event := await receive())["type"] != "http.disconnect":
-        await send(_body(event["body"], more=event["more_body"]))
-        if not event["more_body"]:
-            return
+    # golb lets tunnels be silent for as long as both ends are there, so one of them has to end.
+    with trio.move_on_after(_PATIENCE_S):
+        while (event := await receive())["type"] != "http.disconnect":
+            await send(_body(event["body"], more=event["more_body"]))
+            if not event["more_body"]:
+                break
+        return
+    await send(_body(b"", more=False))
 
 
 MANNERS: tuple[Application, ...] = (

@@ -84,10 +84,10 @@ class Parent:
     def _place(self, link: int) -> Place:
         return Place(index=3, of=4, link=link, listeners=self.descriptors, inbox=link, outboxes=(), counts=link)
 
-    def _print(self, text: str) -> None:
+    async def _print(self, text: str) -> None:
         self.printed += text
 
-    def _print_error(self, text: str) -> None:
+    async def _print_error(self, text: str) -> None:
         self.errors += text
 
     def _note_end(self) -> None:
