@@ -62,6 +62,7 @@ class Life:
         self._environ = environ
         self._drain = drain
         self._reload = reload
+        self._reloading = trio.Lock()
         self._giver = Giver(sockets, self._drain_for_successor)
         self._offering, self._replacing = trio.CancelScope(), trio.CancelScope()
         self._is_replacing = False
@@ -98,7 +99,7 @@ class Life:
                 name = signal.Signals(received).name
                 match received:
                     case signal.SIGHUP:
-                        await self._reload()
+                        nursery.start_soon(self._reload_in_turn)
                     case signal.SIGUSR2:
                         nursery.start_soon(self._replace, name)
                     case _ if not self._serves:
@@ -112,6 +113,11 @@ class Life:
                         LOG.info("stopping", signal=name)
                         self._was_told_to_stop = True
                         await self._stop()
+
+    async def _reload_in_turn(self) -> None:
+        """Reload when earlier ones have ended; it reads files, which may take long, and SIGTERM shall not wait for that."""
+        async with self._reloading:
+            await self._reload()
 
     async def _replace(self, signal_name: str) -> None:
         if os.getpid() == 1:

@@ -229,10 +229,20 @@ class _Parent:
         self._variables |= config.variables()
         set_log_level(config.log_level)
         self._admin_port.reconfigure(config)
+        missed: list[int] = []
+
+        async def tell(worker: Worker) -> None:
+            # A process that is not there yet starts with the new variables.
+            if worker.questions is not None:
+                answers = await worker.questions.ask("reconfigure", variables=self._variables)
+                if answers != [True]:
+                    missed.append(worker.index)
+
         async with trio.open_nursery() as nursery:
             for worker in self._workers:
-                if worker.questions is not None:
-                    nursery.start_soon(partial(worker.questions.ask, "reconfigure", variables=self._variables))
+                nursery.start_soon(tell, worker)
+        if missed:
+            LOG.warning("not reloaded by all workers", workers=sorted(missed))
 
     def _place(self, index: int, link: int) -> Place:
         return Place(

@@ -87,7 +87,7 @@ class Reloading:
         """Read the variables again and take over what can be; the log says what that is, or what is wrong."""
         try:
             # In a thread, since it reads files, those of all plugins too.
-            reloaded = await trio.to_thread.run_sync(reload, self.config, self._environ)
+            reloaded = await trio.to_thread.run_sync(reload, self.config, self._environ, abandon_on_cancel=True)
             await self._apply(reloaded.config)
         except ConfigError as exc:
             LOG.warning("not reloaded, all stays as it was", problems=str(exc).splitlines())
