@@ -96,6 +96,8 @@ class Schedule(Generic[T]):
         self._period = _UNIT  # between two picks of one item, in steps times its divisor
         self._step = 0
         self._is_new = True
+        self._is_behind = False
+        """The weights have changed since the slots were made."""
         self._ready: list[tuple[int, float, _Slot[T]]] = []
         self._waiting: list[tuple[int, float, _Slot[T]]] = []
         self.update(weights)
@@ -107,7 +109,7 @@ class Schedule(Generic[T]):
 
     def __bool__(self) -> bool:
         """Whether `next` has anything to return."""
-        return bool(self._slots)
+        return any(self._weights.values())
 
     def next(self) -> T:
         """Return the item whose turn it is.
@@ -115,6 +117,8 @@ class Schedule(Generic[T]):
         Raises:
             NoEndpoint: every weight is 0, or there is none; answer 503.
         """
+        if self._is_behind:
+            self._take_weights()
         self._step = step = self._step + 1
         ready, waiting = self._ready, self._waiting
         while waiting and (waiting[0][0] <= step or not ready):
@@ -133,13 +137,19 @@ class Schedule(Generic[T]):
     def update(self, weights: Mapping[T, int | float]) -> None:
         """Take new weights over; each item that stays is owed what it was owed. Equal weights: no effect at all.
 
+        That is done at the next pick: of many schedules whose weights change all the time, most are not asked meanwhile.
+
         Args:
             weights: finite and >= 0, in any order.
         """
-        if weights == self._weights:
-            return
+        if weights != self._weights:
+            self._weights = dict(weights)
+            self._is_behind = True
+
+    def _take_weights(self) -> None:
+        self._is_behind = False
+        weights = self._weights
         owed = {item: self._owed(slot) for item, slot in self._slots.items()}
-        self._weights = dict(weights)
         self._slots = {
             item: self._slots.get(item) or _Slot(item, self._random.random())
             for item, weight in weights.items()

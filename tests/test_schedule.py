@@ -290,8 +290,12 @@ class Reference:
         self.step = 0
         self.is_new = True
         self.first: Entry | None = None
+        self.newest: Weights | None = None
 
     def next(self) -> int:
+        if self.newest is not None:
+            self.take(self.newest)
+            self.newest = None
         self.step += 1
         self.is_new = False  # it is not called while there is no endpoint
         if self.first is not None:
@@ -306,6 +310,10 @@ class Reference:
         return entry.item
 
     def update(self, weights: Weights) -> None:
+        """Only the last weights before a pick count."""
+        self.newest = weights
+
+    def take(self, weights: Weights) -> None:
         for entry in self.entries:
             entry.owed += in_units(self.step * entry.share) - entry.picks
             entry.picks = 0
