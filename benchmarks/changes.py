@@ -40,10 +40,15 @@ _PAUSE_S = (0.005, 0.025)
 _SECONDS_FACTOR = 1.5
 """Longer than other rounds, as the weights are rewritten but once a second."""
 
-# wrk waits so long before each request of a connection; the answer's time comes on top, so it is a little less.
-PACED = f"""
+
+def paced(rps: float) -> str:
+    """Return Lua by which all connections together send so many requests a second.
+
+    wrk waits so long before each request of a connection; the answer's time comes on top, so it is a little less.
+    """
+    return f"""
 delay = function()
-  return math.random({int(CONNECTIONS / PACED_RPS * 500)}, {int(CONNECTIONS / PACED_RPS * 1500)})
+  return math.random({int(CONNECTIONS / rps * 500)}, {int(CONNECTIONS / rps * 1500)})
 end
 """
 
@@ -137,7 +142,7 @@ def measure_changes(
     golb.settle()
 
     idle_share, _ = _cpu_share(golb, etcd_port, seconds)
-    loads = {f"about {PACED_RPS:,} requests/s": script + PACED, "as many requests as it can": script}
+    loads = {f"about {PACED_RPS:,} requests/s": script + paced(PACED_RPS), "as many requests as it can": script}
     rounds: dict[str, list[_Round]] = {}
     for number in range(pace.rounds):
         for title, kind_script in loads.items():

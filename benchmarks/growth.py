@@ -21,6 +21,7 @@ from benchmarks.endpoints import endpoints, free_addresses, many_addresses
 from benchmarks.errors import BenchmarkError
 from benchmarks.etcd import EtcdWriter, function_key, weights_value
 from benchmarks.layout import HOST, SMALL_PATH, WEIGHTS
+from benchmarks.load import generator
 from benchmarks.node import FUNCTIONS as NODE_FUNCTIONS
 from benchmarks.node import WORKERS as NODE_WORKERS
 from benchmarks.node import Node, measure_node
@@ -179,11 +180,14 @@ def grow(
                     say=say,
                 ),
             )
+        everywhere = cores.without_borders()
         result.node = _attempt(
             "a node with workers",
             result,
             say,
-            lambda: _measure_node(node_functions, four, etcd.port, pace, cores, load, directory),
+            lambda: _measure_node(
+                node_functions, four, etcd.port, pace, everywhere, generator(everywhere.load, load.directory), directory
+            ),
         )
     return result
 
@@ -232,7 +236,7 @@ def _start(size: Size, etcd_port: int, cores: Cores, directory: Path, stack: Exi
         child(
             f"golb with {_shown(size)}",
             golb_command(),
-            cores=[cores.proxy],
+            cores=cores.proxies,
             log=directory / f"{size.zone}.log",
             environ=environ | golb_environ(port, etcd_port, size.zone) | {"eb_go_lb_workers": str(size.workers)},
         )

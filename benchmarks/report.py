@@ -254,7 +254,7 @@ def _node(node: Node) -> str:
         for index, (share, mib) in enumerate(zip(node.workers_cpu_share, node.workers_mib, strict=True))
     ]
     return (
-        f"{node.workers} workers on one core, {node.functions:,} functions whose weights are all rewritten again and again "
+        f"{node.workers} workers, all cores, {node.functions:,} functions whose weights are all rewritten again and again "
         f"({_number(node.puts_per_s)} values a second), and {_number(node.rps)} calls a second:\n\n"
         + _table(["", "of the core", "memory MiB"], rows)
         + f"\nPut to pick: p50 {_number(node.put_to_pick_p50_ms)} ms, p99 {_number(node.put_to_pick_p99_ms)} ms, behind "

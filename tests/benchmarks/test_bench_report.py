@@ -166,7 +166,7 @@ def test_growth_shows_sizes_changes_and_memory() -> None:
     assert "takes 5.0% of a core, 49.0 µs a put" in text
     assert "holds 6.5 KiB" in text
     assert (
-        "2 workers on one core, 10,000 functions whose weights are all rewritten again and again (9,500 values" in text
+        "2 workers, all cores, 10,000 functions whose weights are all rewritten again and again (9,500 values" in text
     )
     assert "| parent | 25% | 90.0 |" in text
     assert "| worker 1 | 31% | 96.0 |" in text
