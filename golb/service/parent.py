@@ -30,7 +30,7 @@ from golb.service.reload import Reloading
 from golb.service.source import WeightSource
 from golb.service.understudy import stand_in
 from golb.service.worker_functions import WorkerFunctions
-from golb.takeover import INHERITED, take_over
+from golb.takeover import INHERITED
 from golb.workers.output import patient
 from golb.workers.place import Place, create_counts, map_counts
 from golb.workers.worker import Surroundings, Worker
@@ -49,25 +49,24 @@ _DRAIN_GRACE_S = 5.0
 _EXIT_CONFIG = 2
 
 
-async def serve_with_workers(
-    config: Config, environ: Mapping[str, str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Run golb until it is told to stop (see `golb.service.life`), then let the workers drain; ready once all of them accept requests.
+async def serve_with_workers(config: Config, environ: Mapping[str, str], taken: Taken) -> None:
+    """Run golb until it is told to stop (see `golb.service.life`), then let the workers drain.
 
     Args:
         config: in force at the start; it says, among other things, how many workers there are.
         environ: of the process, from which the configuration is read again.
-        task_status: told when it is ready.
+        taken: what another golb has passed, whose place this one takes when it is ready.
 
     Raises:
         ListenError: the sockets cannot be opened.
         ConfigError: a plugin or a TLS file is not what it should be.
     """
-    taken = await take_over(config.listen_host, config.listen_port, environ, is_wanted=config.takeover)
-    await _Parent(config, environ, taken).run(task_status)
+    await _Parent(config, environ, taken).run()
 
 
 class _Parent:
+    """The parts, the workers among them, and the order in which they begin and end."""
+
     def __init__(self, config: Config, environ: Mapping[str, str], taken: Taken) -> None:
         self._config = config
         self._environ = environ
@@ -85,6 +84,7 @@ class _Parent:
         self._counts_descriptor = create_counts(cells(config.workers))
         self._counts = map_counts(self._counts_descriptor)
         self._standing_in: dict[int, trio.CancelScope] = {}
+        """Of the workers that are away, by index: ends what is done in their place."""
         self._workers = self._make_workers()
         self._functions = WorkerFunctions(self._workers)
         self._poller, self._deadlines = Poller(), Deadlines()
@@ -102,11 +102,10 @@ class _Parent:
             sockets=lambda: {place: self._listeners, str(config.admin_listen): self._admin_port.sockets},
         )
 
-    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 await self._start(nursery)
-                task_status.started()
         except* (ConfigError, ListenError) as group:
             raise group.exceptions[0] from None
         LOG.info("stopped")

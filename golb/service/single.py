@@ -18,7 +18,6 @@ from golb.service.life import Life
 from golb.service.reload import Reloading
 from golb.service.source import WeightSource
 from golb.service.traffic import Traffic
-from golb.takeover import take_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,25 +28,24 @@ if TYPE_CHECKING:
 LOG = structlog.get_logger()
 
 
-async def serve_alone(
-    config: Config, environ: Mapping[str, str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Run golb until it is told to stop (see `golb.service.life`), then drain; ready once requests are accepted.
+async def serve_alone(config: Config, environ: Mapping[str, str], taken: Taken) -> None:
+    """Run golb until it is told to stop (see `golb.service.life`), then drain.
 
     Args:
         config: in force at the start.
         environ: of the process, from which the configuration is read again.
-        task_status: told when it is ready.
+        taken: what another golb has passed, whose place this one takes when it is ready.
 
     Raises:
         ListenError: the socket cannot be opened.
         ConfigError: a plugin or a TLS file is not what it should be.
     """
-    taken = await take_over(config.listen_host, config.listen_port, environ, is_wanted=config.takeover)
-    await _Golb(config, environ, taken).run(task_status)
+    await _Golb(config, environ, taken).run()
 
 
 class _Golb:
+    """The parts, and the order in which they begin and end."""
+
     def __init__(self, config: Config, environ: Mapping[str, str], taken: Taken) -> None:
         self._config = config
         self._taken = taken
@@ -70,11 +68,10 @@ class _Golb:
             sockets=lambda: {place: self._listeners, str(config.admin_listen): self._admin_port.sockets},
         )
 
-    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 await self._start(nursery)
-                task_status.started()
         except* ListenError as group:
             raise group.exceptions[0] from None
         LOG.info("stopped")

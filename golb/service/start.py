@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from golb.config import Config
     from golb.workers.place import Place
 
-# Each is imported only where it is needed: a worker that takes another one's place shall be there at once, and holds
+# Each part is imported only where it is needed: a worker that takes another one's place shall be there at once, and holds
 # no memory for what its parent does.
 
 
@@ -30,11 +30,15 @@ async def serve(config: Config, environ: Mapping[str, str], place: Place | None)
         from golb.service.worker import serve_as_worker  # noqa: PLC0415
 
         await serve_as_worker(config, place)
-    elif config.workers > 1:
+        return
+    from golb.takeover import take_over  # noqa: PLC0415
+
+    taken = await take_over(config.listen_host, config.listen_port, environ, is_wanted=config.takeover)
+    if config.workers > 1:
         from golb.service.parent import serve_with_workers  # noqa: PLC0415
 
-        await serve_with_workers(config, environ)
+        await serve_with_workers(config, environ, taken)
     else:
         from golb.service.single import serve_alone  # noqa: PLC0415
 
-        await serve_alone(config, environ)
+        await serve_alone(config, environ, taken)

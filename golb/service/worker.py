@@ -51,6 +51,8 @@ async def serve_as_worker(config: Config, place: Place) -> None:
 
 
 class _WorkerService:
+    """The traffic, and the conversation with the parent."""
+
     def __init__(self, config: Config, place: Place) -> None:
         self._place = place
         self._link = Link(open_descriptor(place.link))
