@@ -4,7 +4,7 @@ Rule: the shares of those in service are exact, as if the others had a weight of
 `golb.health`'s; here it only decides who is asked. No I/O and no clock.
 
 Where more than a part of an endpoint set (by weight) rests, the others could not carry the load, or it is golb that is
-cut off: then rests are cut to the first two, and each of them is tried again and again. If it answers it has its share at
+cut off: then rests are cut to twice the first, and each of them is tried again and again. If it answers it has its share at
 once; if it hangs, no more than one request hangs there. Where none is left in service all are used as if none rested.
 """
 

@@ -38,7 +38,7 @@ class Drain(Protocol):
 
 
 class Life:
-    """Heeds them.
+    """Heeds signals, and passes the listening sockets to a successor.
 
     Args:
         config: golb's.

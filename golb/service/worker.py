@@ -31,6 +31,7 @@ LOG = structlog.get_logger()
 
 # What a worker tells of without being asked waits for its turn on the link; what is too much is lost.
 _EVENTS_KEPT = 256
+# To tell of so many takes about half a millisecond; requests have their turn behind them.
 _ENDPOINTS_AT_ONCE = 50
 
 
