@@ -22,7 +22,7 @@ from support.tls import TlsFiles, make_tls_files
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from golb.asgi import Receive, Scope, Send
+    from golb.asgi import Application, Receive, Scope, Send
 
 GET = b"GET /path HTTP/1.1\r\nHost: localhost\r\n\r\n"
 SIZE = 3 << 20
@@ -334,13 +334,7 @@ async def test_a_client_that_goes_away_cancels_its_calls(tls: TlsFiles) -> None:
 
 async def test_a_client_that_goes_away_in_the_middle_of_an_answer_ends_its_calls(tls: TlsFiles) -> None:
     ended = trio.Event()
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await endless(scope, receive, send)
-        finally:
-            ended.set()
-
+    application = endless_until(ended)
     async with running_server(application, client_idle_timeout="0", **tls.variables) as server:
         async with http2_client(server, tls) as client:
             client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1 << 30})
@@ -483,6 +477,18 @@ async def endless(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
 
 
+def endless_until(ended: trio.Event) -> Application:
+    """Return the same, which says by the event that it has come to an end all the same."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await endless(scope, receive, send)
+        finally:
+            ended.set()
+
+    return application
+
+
 async def test_a_client_that_opens_no_window_is_given_up(tls: TlsFiles) -> None:
     ended = trio.Event()
 
@@ -525,13 +531,7 @@ async def test_a_body_that_stalls_gets_408_and_the_endpoint_sees_it_cut(tls: Tls
 
 async def test_a_client_that_stops_reading_is_given_up(tls: TlsFiles) -> None:
     ended = trio.Event()
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await endless(scope, receive, send)
-        finally:
-            ended.set()
-
+    application = endless_until(ended)
     async with (
         running_server(application, client_idle_timeout="200ms", **tls.variables) as server,
         http2_client(server, tls) as client,
