@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from golb.errors import ClientGone
+from golb.header_lines import written_lines
 from golb.headers import (
     HOP_BY_HOP,
     LINE_STARTS,
     MARK_PREFIX,
     X_FINAL_HOST,
     X_FORWARDED_FOR,
-    NameCache,
+    by_name,
     canonical,
     connection_options,
     dashed,
     droppable,
     frame_chunk,
-    join_lines,
     names_a_node,
     protocols,
 )
@@ -40,7 +40,7 @@ _REPLACED = frozenset({b"host", X_FINAL_HOST})
 _MARK_LINE_START = b"\r\n" + canonical(MARK_PREFIX)
 
 
-def _line_start(name: bytes) -> bytes | None:
+def _start_of(name: bytes) -> bytes | None:
     """Return how the line of what goes on as it is begins, nothing for what does not, None for what needs a closer look.
 
     What golb replaces does not go on, nor what an endpoint could take for a field that golb reads or writes.
@@ -55,7 +55,8 @@ def _line_start(name: bytes) -> bytes | None:
     return LINE_STARTS[name]
 
 
-_LINE_STARTS = NameCache(_line_start)
+_STARTS = by_name(_start_of)
+_LINES = written_lines(_STARTS.__getitem__)
 
 
 class RequestHeaders:
@@ -64,6 +65,9 @@ class RequestHeaders:
     Args:
         headers: names in lower case.
         own_mark: the name, in lower case, of this node's mark.
+
+    Raises:
+        ValueError: a value holds a line break; only a server that is no HTTP/1.1 server lets one through.
     """
 
     # The defaults stand in the class: most requests have nothing of all this, and `is_plain` says so.
@@ -86,17 +90,19 @@ class RequestHeaders:
 
     def __init__(self, headers: Headers, own_mark: bytes) -> None:
         self.lines: list[bytes] = []
-        """Those that go on as they are: for each how its line begins, and its value."""
+        """Those that go on as they are, each with the end of the line before."""
         self.is_plain = True
         """All of them do, and there is no body."""
         lines = self.lines
         special: Headers = []
-        for name, value in headers:
-            start = _LINE_STARTS[name]
-            if start:
-                lines += (start, value)
-            elif start is None:
-                special.append((name, value))
+        if headers and type(headers[0]) is list:  # in ASGI either will do; what is remembered needs tuples
+            headers = [(name, value) for name, value in headers]
+        for header in headers:
+            line = _LINES[header]
+            if line:
+                lines.append(line)
+            elif line is None:
+                special.append(header)
         if special:
             self.is_plain = False
             self._read_special(special, headers, own_mark)
@@ -105,6 +111,8 @@ class RequestHeaders:
         added: list[bytes] = []
         connection: list[bytes] = []
         for name, value in special:
+            if b"\n" in value or b"\r" in value:
+                raise ValueError("a header value holds a line break")
             if name == b"content-length":
                 self.length = int(value)
             elif name == b"transfer-encoding":
@@ -116,13 +124,13 @@ class RequestHeaders:
             elif name.startswith(MARK_PREFIX):
                 self.forwarded = True
                 self.has_own_mark = self.has_own_mark or name == own_mark
-                added += (b"\r\n" + canonical(name) + b": ", value)
+                added.append(b"\r\n" + canonical(name) + b": " + value)
             elif name == b"expect":
                 # Beside it HTTP/2 may bring what in HTTP/1.1 is refused, and where an endpoint might find it too.
                 if b"100-continue" in value.lower():
                     self.expects_continue = True
                 else:
-                    added += (b"\r\nExpect: ", value)
+                    added.append(b"\r\nExpect: " + value)
             elif name == b"upgrade":
                 self.upgrade = self.upgrade + b", " + value if self.upgrade else value
             elif name == b"te":
@@ -134,12 +142,7 @@ class RequestHeaders:
             self.upgrade = protocols(self.upgrade) if b"upgrade" in options else b""
             dropped = droppable(options)
             if dropped:
-                self.lines = [
-                    part
-                    for name, value in headers
-                    if name not in dropped and (start := _LINE_STARTS[name])
-                    for part in (start, value)
-                ]
+                self.lines = [line for header in headers if header[0] not in dropped and (line := _LINES[header])]
         self.lines += added
 
     def distrust(self) -> None:
@@ -150,12 +153,8 @@ class RequestHeaders:
         """
         self.forwarded_for = b""
         self.forwarded = False
-        kept: list[bytes] = []
-        marks: list[bytes] = []
-        for start, value in zip(self.lines[::2], self.lines[1::2], strict=True):
-            (marks if start.startswith(_MARK_LINE_START) else kept).extend((start, value))
-        self.lines = kept
-        self.doubtful_marks = tuple(marks)
+        self.doubtful_marks = tuple(line for line in self.lines if line.startswith(_MARK_LINE_START))
+        self.lines = [line for line in self.lines if not line.startswith(_MARK_LINE_START)]
 
     def chain(self, node: bytes, peer: tuple[str, int] | None) -> bytes:
         """Return the value of X-Forwarded-For for the endpoint: the chain so far, this node, who has called it."""
@@ -165,7 +164,6 @@ class RequestHeaders:
     def head(
         self,
         start: list[bytes],
-        start_lines: int,
         *,
         upgrade: bool,
         expects_continue: bool,
@@ -175,20 +173,17 @@ class RequestHeaders:
 
         Args:
             start: request line and the headers that golb sets itself, in pieces, without the last one's line end.
-            start_lines: how many lines these are.
             upgrade: ask the endpoint to switch protocols as the client does.
             expects_continue: ask it for a 100 before the body is sent.
             to_gateway: it is another load balancer, which has to see all marks.
-
-        Raises:
-            ValueError: a header holds a line break; only a server that is no HTTP/1.1 server lets one through.
         """
         parts = [*start, *self.lines]
         if not self.is_plain:
             self._add_special(parts, upgrade=upgrade, expects_continue=expects_continue)
             if to_gateway:
                 parts += self.doubtful_marks
-        return join_lines(parts, start_lines + (len(parts) - len(start)) // 2) + b"\r\n\r\n"
+        parts.append(b"\r\n\r\n")
+        return b"".join(parts)
 
     def _add_special(self, parts: list[bytes], *, upgrade: bool, expects_continue: bool) -> None:
         options = []

@@ -10,6 +10,8 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
+from golb.remembered import Remembered
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -63,8 +65,7 @@ _NO_TRAILER_BEGINS = (MARK_PREFIX, b"if-")
 
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
-_CACHED_NAMES = 4096
-_CACHED_NAME_BYTES = 128
+_REMEMBERED_NAME_BYTES = 128
 
 
 def canonical(name: bytes) -> bytes:
@@ -85,21 +86,9 @@ def dashed(name: bytes) -> bytes:
     return name.translate(_TO_DASHES)
 
 
-class NameCache(dict[bytes, "bytes | None"]):
-    """What becomes of a header name, worked out once for each name.
-
-    Names come from the network: the cache holds a bounded number of short ones, and works the others out anew.
-    """
-
-    def __init__(self, work_out: Callable[[bytes], bytes | None]) -> None:
-        super().__init__()
-        self._work_out = work_out
-
-    def __missing__(self, name: bytes) -> bytes | None:
-        result = self._work_out(name)
-        if len(name) <= _CACHED_NAME_BYTES and len(self) < _CACHED_NAMES:
-            self[name] = result
-        return result
+def by_name(work_out: Callable[[bytes], bytes | None]) -> Remembered[bytes, bytes | None]:
+    """Return what becomes of header names, each worked out once."""
+    return Remembered(work_out, lambda name: len(name) <= _REMEMBERED_NAME_BYTES)
 
 
 def _line_start(name: bytes) -> bytes | None:
@@ -110,7 +99,7 @@ def _line_start(name: bytes) -> bytes | None:
     return b"\r\n" + canonical(name) + b": "
 
 
-LINE_STARTS = NameCache(_line_start)
+LINE_STARTS = by_name(_line_start)
 """How the line of a header begins, with the end of the line before: `\\r\\nName: ` in canonical case, for a name in any
 case; None for one that stays on its hop."""
 
@@ -203,7 +192,7 @@ def _trailer_name(name: bytes) -> bytes | None:
     return None if alike in _NOT_IN_TRAILERS or alike.startswith(_NO_TRAILER_BEGINS) else name
 
 
-_TRAILER_NAMES = NameCache(_trailer_name)
+_TRAILER_NAMES = by_name(_trailer_name)
 
 
 def proper_trailers(trailers: Headers) -> Headers:

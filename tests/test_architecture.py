@@ -25,9 +25,9 @@ LAYERS = [
     {"env_file", "forwarding", "plugins", "poller"},
     {"addresses", "routes"},
     {"calls", "history"},
-    {"endpoints", "weights"},
+    {"endpoints", "header_lines", "weights"},
     {"headers", "health", "limits", "line_budget", "pipes", "schedule", "stats", "sums"},
-    {"asgi", "cores", "errors", "networks", "__init__"},
+    {"asgi", "cores", "errors", "networks", "remembered", "__init__"},
 ]
 DEPTHS = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 
@@ -36,12 +36,14 @@ PURE = {
     "calls",
     "endpoints",
     "forwarding",
+    "header_lines",
     "headers",
     "health",
     "history",
     "limits",
     "line_budget",
     "networks",
+    "remembered",
     "routes",
     "schedule",
     "stats",

@@ -10,7 +10,6 @@ from golb.headers import (
     HOP_BY_HOP,
     LINE_STARTS,
     TOKEN,
-    NameCache,
     canonical,
     connection_options,
     droppable,
@@ -67,25 +66,6 @@ def test_what_is_no_header_name_gets_no_line(name: bytes) -> None:
     for _ in range(2):  # and is not remembered as good
         with pytest.raises(ValueError, match="is no header name"):
             LINE_STARTS[name]
-
-
-def test_the_cache_of_names_is_bounded_in_number_and_in_length() -> None:
-    worked_out = []
-
-    def work_out(name: bytes) -> bytes:
-        worked_out.append(name)
-        return name.upper()
-
-    cache = NameCache(work_out)
-    assert [cache[b"a"], cache[b"a"]] == [b"A", b"A"]
-    assert worked_out == [b"a"]
-    long = b"x" * 10_000
-    assert [cache[long], cache[long]] == [long.upper(), long.upper()]
-    assert worked_out == [b"a", long, long]
-    for number in range(10_000):
-        assert cache[b"n%d" % number] == b"N%d" % number
-    assert len(cache) == 4096
-    assert max(map(len, cache)) <= 128
 
 
 def test_lines_are_joined_if_no_value_adds_one() -> None:

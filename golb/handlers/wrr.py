@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from http import HTTPStatus
 from time import perf_counter, time_ns
@@ -15,7 +16,7 @@ from golb.handlers.base import Handler
 from golb.handlers.failover import RetryBudget, is_replayable, may_be_sent_again
 from golb.handlers.places import Caller, Destination, Places
 from golb.handlers.reports import function_report
-from golb.headers import X_FINAL_HOST, X_FORWARDED_FOR, canonical, frame_chunk, mark_name
+from golb.headers import TOKEN, X_FINAL_HOST, X_FORWARDED_FOR, canonical, frame_chunk, mark_name
 from golb.history import WeightHistory
 from golb.line_budget import LineBudget
 from golb.routes import split_target
@@ -34,12 +35,11 @@ if TYPE_CHECKING:
 LOG = structlog.get_logger()
 
 _NO_EXTENSIONS: dict[str, Any] = {}
-# Request line, Host, X-Final-Host, X-Forwarded-For, and this node's mark.
-_OWN_LINES = 5
 # A request that has been sent, or has lost time, is sent again so often at most: it may be what the endpoints fail by.
 _MORE_TRIES = 2
 # One that endpoints have refused at once goes on for longer, but not through a thousand of them.
 _MORE_QUICK_TRIES = 10
+_NOT_IN_TARGET = re.compile(rb"[\x00-\x20\x7f]")
 # Whether their marks count is worked out once, some microseconds each.
 _KNOWN_PEERS = 4096
 
@@ -181,7 +181,6 @@ class WeightedRoundRobinHandler(Handler):
                         self._mark_line_start,
                         lead[2][1],
                     ],
-                    _OWN_LINES,
                     upgrade=upgrade,
                     expects_continue=expects_continue,
                     to_gateway=destination.is_gateway,
@@ -383,9 +382,11 @@ def _now() -> bytes:
 
 
 def _target(scope: Scope) -> bytes:
-    """Put the request target together again, for servers that have only its parts."""
+    """Put the request target together again, for servers that have only its parts, and may not have looked at them."""
     query: bytes = scope["query_string"]
     path: bytes = scope["raw_path"]
+    if _NOT_IN_TARGET.search(path + query) or not TOKEN.fullmatch(scope["method"].encode()):
+        raise ValueError("the method or the target cannot stand in a request line")
     return path + b"?" + query if query else path
 
 

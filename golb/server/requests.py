@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httptools
 from attrs import frozen
 
-from golb.headers import TOKEN, NameCache, protocols
+from golb.headers import TOKEN, by_name, protocols
 
 if TYPE_CHECKING:
     from golb.headers import Headers
@@ -28,7 +28,7 @@ _LENGTH_DIGITS = 20
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 # What has been looked at once need not be looked at again: a client says the same Host with each request.
-_HOSTS = NameCache(lambda value: value if _AUTHORITY.fullmatch(value.strip(b" \t")) else None)
+_HOSTS = by_name(lambda value: value if _AUTHORITY.fullmatch(value.strip(b" \t")) else None)
 # What llhttp says of HTTP/1.2, and of the first bytes of HTTP/2.
 _OTHER_VERSIONS = frozenset({"Invalid HTTP version", "Pause on PRI/Upgrade"})
 # To look for a byte by its number takes a tenth of the time that looking for a `bytes` of one takes.

@@ -6,7 +6,7 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from golb.headers import LINE_STARTS, NameCache, join_lines
+from golb.headers import LINE_STARTS, by_name, join_lines
 
 if TYPE_CHECKING:
     from golb.headers import Headers
@@ -42,7 +42,7 @@ class _StatusLines(dict[int, bytes]):
 _STATUS_LINES = _StatusLines()
 _BODILESS = frozenset({204, 304})
 # A length is looked at more closely.
-_LINE_STARTS = NameCache(lambda name: None if name.lower() == b"content-length" else LINE_STARTS[name])
+_LINE_STARTS = by_name(lambda name: None if name.lower() == b"content-length" else LINE_STARTS[name])
 
 
 def response_head(

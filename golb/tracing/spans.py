@@ -114,9 +114,10 @@ class Trace:
         self._asked = self._tracer.start_span(self._method, self._context, SpanKind.CLIENT, attributes)
         context = self._asked.get_span_context()
         if context.is_valid:  # it is not where OTEL_SDK_DISABLED is set
-            dropped = {_TRACEPARENT_START} if self._has_parent else {_TRACEPARENT_START, _TRACESTATE_START}
+            dropped = (_TRACEPARENT_START,) if self._has_parent else (_TRACEPARENT_START, _TRACESTATE_START)
             value = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-            lines[:] = [*_without(dropped, lines), _TRACEPARENT_START, value.encode("ascii")]
+            lines[:] = [line for line in lines if not line.startswith(dropped)]
+            lines.append(_TRACEPARENT_START + value.encode("ascii"))
 
     def fail(self, exc: UpstreamError) -> None:
         """End the span of a call to an endpoint that failed."""
@@ -168,8 +169,3 @@ def _parent(headers: Headers) -> Context | None:
     if len(values) != 1 or len(values[0]) > _MAX_TRACEPARENT_BYTES:
         return None
     return _PROPAGATOR.extract({"traceparent": values[0].decode("latin-1")}) or None
-
-
-def _without(starts: set[bytes], lines: list[bytes]) -> list[bytes]:
-    pairs = zip(lines[::2], lines[1::2], strict=True)
-    return [part for start, value in pairs if start not in starts for part in (start, value)]

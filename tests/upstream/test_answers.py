@@ -312,6 +312,65 @@ def test_the_same_bytes_in_any_cuts_are_the_same_answer(
     assert read((stream[index : index + 1] for index in range(len(stream))), head_request=head_request) == whole
 
 
+USUAL = answer(b"Server: a/1.0 (b)", b"X-Empty:", b"x-a:b", b"Connection: keep-alive", b"Content-Length: 2", body=b"ok")
+
+
+@pytest.mark.parametrize("position", range(len(USUAL)))
+def test_an_answer_with_one_byte_changed_is_read_whole_as_it_is_read_in_two(position: int) -> None:
+    for byte in range(256):
+        stream = USUAL[:position] + bytes([byte]) + USUAL[position + 1 :]
+        # A head that comes in two pieces goes by the parser.
+        assert read([stream]) == read([stream[:3], stream[3:]]), stream
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"Content-Length: 2", b"Content-Length: 2"),
+        (b"Content-Length: 2", b"content-length: 3"),
+        (b"Content-Length: +2",),
+        (b"Content-Length: 2, 2",),
+        (b"Content-Length: 2 ",),
+        (b"Content-Length: 002",),
+        (b"Content-Length: 1000000000000000000002",),
+        (b"Content-Length: 2", b"Transfer-Encoding: chunked"),
+        (b"Content-Length: 2", b"Connection: x-a", b"X-A: 1"),
+        (b"Content-Length: 2", b"Connection: Close"),
+        (b"Content-Length: 2", b"Connection: keep-alive", b"Connection: close"),
+        (b"Content-Length: 2", b"Connection: close, keep-alive"),
+        (b"Content-Length: 2", b"X-Final-Host: a", b"X-Forwarded-For: b", b"X-Final-Host: c"),
+        (b"Content-Length: 2", b"Upgrade: h2c", b"Keep-Alive: timeout=5"),
+        (b"Content-Length: 2", b" folded"),
+        (b"Content-Length: 2", b"X-A: \xff\x80"),
+        (b"Content-Length: 2", b"X-A:\t tabs \t"),
+        (b"Content-Length: 2", *(b"X-A: 1" for _ in range(MAX_HEADERS - 1))),
+        (b"Content-Length: 2", *(b"X-A: 1" for _ in range(MAX_HEADERS))),
+        (b"Content-Length: 2", b""),
+    ],
+)
+@pytest.mark.parametrize("status", [b"200 OK", b"200", b"200 ", b"404 \xe4", b"204 No Content", b"999 X", b"600 X"])
+def test_a_head_that_comes_whole_says_what_it_says_in_two_pieces(lines: tuple[bytes, ...], status: bytes) -> None:
+    for body in (b"ok", b"", b"o", b"ok" + answer(b"Content-Length: 0")):
+        stream = answer(*lines, status=status, body=body)
+        assert read([stream]) == read([stream[:3], stream[3:]])
+
+
+def test_usual_answers_and_others_follow_each_other_on_one_connection() -> None:
+    reader = AnswerReader()
+    kinds = [
+        (USUAL, b"ok"),
+        (answer(b"Transfer-Encoding: chunked", body=chunked(b"abc")), b"abc"),
+        (answer(status=b"204 No Content"), b""),
+        (answer(b"Content-Length: 0"), b""),
+        (answer(status=b"100 Continue") + USUAL, b"ok"),
+    ]
+    for stream, body in [*kinds, *kinds[::-1], *kinds[::2], *kinds[1::2]]:
+        seen = read([stream], reader)
+        assert (seen.body, seen.complete, seen.reusable) == (body, True, True)
+        seen = read([stream[:-1], stream[-1:]], reader)
+        assert (seen.body, seen.complete, seen.reusable) == (body, True, True)
+
+
 @given(stream=st.binary(max_size=200), prefix=st.sampled_from([b"", b"HTTP/1.1 ", answer()[:-2], answer()]))
 def test_no_bytes_make_it_raise_anything_else(stream: bytes, prefix: bytes) -> None:
     read([prefix + stream, stream])

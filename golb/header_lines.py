@@ -1,0 +1,95 @@
+"""Header lines out of bytes and into bytes. Nearly all of a message's come again with the next one, so they are remembered."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from golb.headers import MARK_PREFIX, TOKEN
+from golb.remembered import Remembered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+Header = tuple[bytes, bytes]
+
+_REMEMBERED_BYTES = 256
+# Secrets, and what hardly ever comes twice.
+_NOT_REMEMBERED = frozenset(
+    {
+        b"authorization",
+        b"cookie",
+        b"proxy-authorization",
+        b"set-cookie",
+        b"traceparent",
+        b"x-api-key",
+        b"x-auth-token",
+        b"x-request-id",
+    }
+)
+_LINE = re.compile(rb"(%b): ?([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)" % TOKEN.pattern)
+_USUAL_CONNECTIONS = frozenset({b"close", b"keep-alive"})
+_USUAL_LENGTH_DIGITS = 18  # far below 64 bits
+
+
+class UnusualError(LookupError):
+    """A line is malformed, or decides more than one that is just passed on: a parser has to read the message."""
+
+
+def read_lines(unusual: Collection[bytes]) -> Remembered[bytes, Header]:
+    """Return what reads a line without its end: the header's name in lower case, and its value.
+
+    It raises `UnusualError` for all but a part of what RFC 9112, 5, allows, in which a strict parser would find the same:
+    the value is not empty and has no white space around it but one space, `Connection` is one of its two usual options, and
+    `Content-Length` has at most 18 digits.
+
+    Args:
+        unusual: names, in lower case, of which every line is unusual.
+    """
+
+    def read(line: bytes) -> Header:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise UnusualError
+        name, value = match[1].lower(), match[2]
+        if (
+            name in unusual
+            or (name == b"connection" and value.lower() not in _USUAL_CONNECTIONS)
+            or (name == b"content-length" and not (value.isdigit() and len(value) <= _USUAL_LENGTH_DIGITS))
+        ):
+            raise UnusualError
+        return name, value
+
+    def is_worth_it(line: bytes) -> bool:
+        return _is_worth_it(line.partition(b":")[0].lower(), len(line))
+
+    return Remembered(read, is_worth_it)
+
+
+def written_lines(start_of: Callable[[bytes], bytes | None]) -> Remembered[Header, bytes | None]:
+    r"""Return what writes the line of a header, with the end of the line before: `\r\nName: value`.
+
+    It raises ValueError where the value would add a line of its own.
+
+    Args:
+        start_of: how the line begins, by the header's name; what is empty or None comes back as it is.
+    """
+
+    def write(header: Header) -> bytes | None:
+        name, value = header
+        start = start_of(name)
+        if not start:
+            return start
+        if b"\n" in value or b"\r" in value:
+            raise ValueError("a header value holds a line break")
+        return start + value
+
+    def is_worth_it(header: Header) -> bool:
+        name, value = header
+        return _is_worth_it(name.lower(), len(name) + len(value))
+
+    return Remembered(write, is_worth_it)
+
+
+def _is_worth_it(name: bytes, length: int) -> bool:
+    return length <= _REMEMBERED_BYTES and name not in _NOT_REMEMBERED and not name.startswith(MARK_PREFIX)

@@ -1,0 +1,101 @@
+"""Header lines out of bytes and into bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from golb.header_lines import UnusualError, read_lines, written_lines
+from golb.headers import LINE_STARTS
+
+SECRET = b"authorization"
+
+
+@pytest.mark.parametrize(
+    ("line", "header"),
+    [
+        (b"Host: a", (b"host", b"a")),
+        (b"HOST:a", (b"host", b"a")),
+        (b"x-a: b c\t\xff", (b"x-a", b"b c\t\xff")),
+        (b"X!: :", (b"x!", b":")),
+        (b"Connection: Keep-Alive", (b"connection", b"Keep-Alive")),
+        (b"content-length: 0042", (b"content-length", b"0042")),
+    ],
+)
+def test_a_line_is_a_name_in_lower_case_and_a_value(line: bytes, header: tuple[bytes, bytes]) -> None:
+    lines = read_lines({b"upgrade"})
+    for _ in range(2):
+        assert lines[line] == header
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"x",
+        b": a",
+        b"x : a",
+        b" x: a",
+        b"x:",
+        b"x: ",
+        b"x:  a",
+        b"x:\ta",
+        b"x: a ",
+        b"x: a\t",
+        b"x: a\n",
+        b"x: a\rb",
+        b"x: a\nb: c",
+        b"x: a\0",
+        b"x: \x7f",
+        b"x\xe4: a",
+        b"(x): a",
+        b"Connection: x-a",
+        b"Connection: keep-alive, close",
+        b"Content-Length: 1a",
+        b"Content-Length: -1",
+        b"Content-Length: 1_0",
+        b"Content-Length: 1000000000000000000",
+        b"UPGRADE: h2c",
+    ],
+)
+def test_a_line_that_a_parser_has_to_look_at_is_unusual_each_time(line: bytes) -> None:
+    lines = read_lines({b"upgrade"})
+    for _ in range(2):
+        with pytest.raises(UnusualError):
+            lines[line]
+
+
+def test_neither_secrets_nor_long_lines_nor_marks_are_remembered() -> None:
+    lines = read_lines(())
+    lines[b"Accept: */*"]
+    for line in (
+        b"Authorization: Bearer abc",
+        b"Cookie: a=b",
+        b"X-Forwarded-Host-Eb-A: 1.0",
+        b"x-long: " + b"a" * 256,
+    ):
+        assert lines[line][1] == line.partition(b": ")[2]
+    assert list(lines) == [b"Accept: */*"]
+
+    written = written_lines(LINE_STARTS.__getitem__)
+    written[b"accept", b"*/*"]
+    for header in ((b"Authorization", b"Bearer abc"), (b"set-cookie", b"a=b"), (b"x-forwarded-host-eb-a", b"1.0")):
+        assert (written[header] or b"").endswith(header[1])
+    assert list(written) == [(b"accept", b"*/*")]
+
+
+def test_a_line_is_written_behind_the_end_of_the_one_before() -> None:
+    starts = {b"a": b"\r\nA: ", b"dropped": b"", b"special": None}
+    written = written_lines(starts.__getitem__)
+    for _ in range(2):
+        assert written[b"a", b"1"] == b"\r\nA: 1"
+        assert written[b"a", b""] == b"\r\nA: "
+        assert written[b"dropped", b"1"] == b""
+        assert written[b"special", b"1"] is None
+
+
+@pytest.mark.parametrize("value", [b"1\r\nB: 2", b"1\n", b"1\r", b"\r\n"])
+def test_a_value_that_would_add_a_line_is_refused_each_time(value: bytes) -> None:
+    written = written_lines(LINE_STARTS.__getitem__)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="line break"):
+            written[b"a", value]
