@@ -6,32 +6,26 @@ Rule: a value is checked here, whole, before anything starts; the environment is
 from __future__ import annotations
 
 import difflib
-import math
-import re
 import socket
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from attrs import Attribute, field, fields, frozen
 
+from golb import texts
 from golb.addresses import ListenAddress
-from golb.cores import usable_cores
 from golb.env_file import ACCEPTS as ENV_FILE
 from golb.errors import ConfigError, WeightsError
-from golb.headers import TOKEN
 from golb.networks import TargetNetworks, TrustedProxies
 from golb.plugins import HANDLERS, WEIGHT_UPDATERS, plugin_names
 from golb.routes import Gateways
-from golb.weights import split_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 PREFIX = "eb_go_lb_"
 REQUIRED = object()
-DEFAULT_ETCD_PORT = 2379
 HIDDEN = "***"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MODES = ("dev", "prod")
@@ -39,148 +33,8 @@ ACCESS_LOGS = ("off", "json", "common")
 TRACINGS = ("off", "otlp")
 
 _SHOWN_CHARACTERS = 200
-_MAX_WORKERS = 256
 # What is not set here is an empty list, not None.
 _PARSED_EMPTY = ("gateways", "target_networks")
-
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h)?", re.ASCII)
-# RFC 6750, 2.1: what can stand in a header as it is.
-_BEARER_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
-_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-
-
-def _zone(text: str) -> str:
-    if not text or "/" in text or not text.isprintable() or " " in text:
-        raise ValueError(text)
-    return text
-
-
-def _node_name(text: str) -> str:
-    if not TOKEN.fullmatch(text.encode()) or "," in text:
-        raise ValueError(text)
-    return text
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise ValueError(text)
-    return int(text)
-
-
-def _host(text: str) -> str:
-    host, port = split_endpoint(text)
-    if port is not None:
-        raise ValueError(text)
-    return host
-
-
-def _duration_s(text: str) -> float:
-    match = _DURATION.fullmatch(text)
-    seconds = float(match[1]) * _UNIT_S[match[2]] if match else math.inf
-    if math.isinf(seconds):
-        raise ValueError(text)
-    return seconds
-
-
-def _positive_duration_s(text: str) -> float:
-    seconds = _duration_s(text)
-    if seconds <= 0:
-        raise ValueError(text)
-    return seconds
-
-
-def _line(text: str) -> str:
-    if len(text.splitlines()) > 1:
-        raise ValueError(text)
-    return text
-
-
-def _path(text: str) -> Path:
-    return Path(_line(text))
-
-
-def _secret(text: str) -> str:
-    text.encode()  # UnicodeEncodeError, a ValueError: bytes that are not UTF-8
-    return text
-
-
-def _token(text: str) -> str:
-    if not _BEARER_TOKEN.fullmatch(text):
-        raise ValueError(text)
-    return text
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(text)
-    return int(text)
-
-
-def _positive_count(text: str) -> int:
-    count = _count(text)
-    if not count:
-        raise ValueError(text)
-    return count
-
-
-def _workers(text: str) -> int:
-    workers = usable_cores() if text.lower() == "auto" else _positive_count(text)
-    if workers > _MAX_WORKERS:
-        raise ValueError(text)
-    return workers
-
-
-def _percent(text: str) -> float:
-    percent = float(text.removesuffix("%"))
-    if not (text[-1] in "%0123456789." and 0 <= percent <= 100):
-        raise ValueError(text)
-    return percent
-
-
-def _sample(text: str) -> float:
-    one, slash, of = text.partition("/")
-    if not slash:
-        return _percent(text)
-    if one.strip() != "1":
-        raise ValueError(text)
-    return 100 / _positive_count(of.strip())
-
-
-def _etcd_urls(text: str) -> tuple[str, ...]:
-    urls = tuple(_etcd_url(entry) for entry in re.split(r"[\s,]+", text) if entry)
-    if not urls:
-        raise ValueError(text)
-    return urls
-
-
-def _etcd_url(entry: str) -> str:
-    scheme, separator, rest = entry.partition("://")
-    if not separator:
-        scheme, rest = "http", entry
-    if scheme not in ("http", "https") or urlsplit(f"//{rest}").path.strip("/") or "@" in rest:
-        raise ValueError(entry)
-    host, port = split_endpoint(rest.rstrip("/"))
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port or DEFAULT_ETCD_PORT}"
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(text)
-        return text.lower()
-
-    return parse
-
-
-def _switch(text: str) -> bool:
-    return _one_of("off", "on", "0", "1")(text) in ("on", "1")
-
-
-def _plugin(group: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        return _one_of(*plugin_names(group))(text)  # looked up when it is needed: it reads files
-
-    return parse
 
 
 def _variable(
@@ -221,70 +75,76 @@ class Config:
 
     zone: str = _variable(
         REQUIRED,
-        _zone,
+        texts.zone,
         "a name without slash and space, such as zone-a",
         "whose functions are served: golb/function/<zone>/",
     )
     node_name: str = _variable(
         "",
-        _node_name,
+        texts.node_name,
         "a host name",
         "by which this node marks what it forwards; default: $HOSTNAME, else the host's name",
     )
     handler_type: str = _variable(
-        "dummy", _plugin(HANDLERS), lambda: " | ".join(plugin_names(HANDLERS)), "who answers: wrr is the load balancer"
+        "dummy",
+        texts.plugin(HANDLERS),
+        lambda: " | ".join(plugin_names(HANDLERS)),
+        "who answers: wrr is the load balancer",
     )
     mode: str = _variable(
-        "dev", _one_of(*MODES), " | ".join(MODES), "logs: coloured lines on stderr, or JSON lines on stdout"
+        "dev", texts.one_of(*MODES), " | ".join(MODES), "logs: coloured lines on stderr, or JSON lines on stdout"
     )
     env_file: Path | None = _variable(
         "",
-        _path,
+        texts.path,
         ENV_FILE,
         "its variables stand in for those of the environment; read again at SIGHUP",
     )
     log_level: str = _variable(
-        "info", _one_of(*LOG_LEVELS), " | ".join(LOG_LEVELS), "the least level that is logged", at_run_time=True
+        "info", texts.one_of(*LOG_LEVELS), " | ".join(LOG_LEVELS), "the least level that is logged", at_run_time=True
     )
     access_log: str = _variable(
         "off",
-        _one_of(*ACCESS_LOGS),
+        texts.one_of(*ACCESS_LOGS),
         " | ".join(ACCESS_LOGS),
         "a line for each call, as JSON or in the Common Log Format",
     )
     access_log_path: Path | None = _variable(
-        "", _path, "the path of a file to append to", "where these lines go; default: stdout"
+        "", texts.path, "the path of a file to append to", "where these lines go; default: stdout"
     )
     access_log_sample: float = _variable(
         "100",
-        _sample,
+        texts.sample,
         f"{_PERCENT}, or 1/N such as 1/100",
         "how many of the calls have a line, in percent",
         at_run_time=True,
     )
     tracing: str = _variable(
-        "off", _one_of(*TRACINGS), " | ".join(TRACINGS), "spans by OTLP, as the OTEL_* variables say; needs golb[otel]"
+        "off",
+        texts.one_of(*TRACINGS),
+        " | ".join(TRACINGS),
+        "spans by OTLP, as the OTEL_* variables say; needs golb[otel]",
     )
     listen_host: str = _variable(
-        "0.0.0.0", _host, "an IPv4 or IPv6 address or a host name, without a port", "where to listen; :: is both"
+        "0.0.0.0", texts.host, "an IPv4 or IPv6 address or a host name, without a port", "where to listen; :: is both"
     )
-    listen_port: int = _variable("8080", _port, "a port from 1 to 65535", "where to listen")
+    listen_port: int = _variable("8080", texts.port, "a port from 1 to 65535", "where to listen")
     workers: int = _variable(
         "1",
-        _workers,
-        f"a number from 1 to {_MAX_WORKERS}, or auto",
+        texts.workers,
+        f"a number from 1 to {texts.MAX_WORKERS}, or auto",
         "processes that serve; auto is one for each core that golb may use",
     )
     takeover: bool = _variable(
         "off",
-        _switch,
+        texts.switch,
         "off | on",
         "take the place of a golb that listens here and has it on too, without a refused connection",
     )
     tls_cert: Path | None = _variable(
-        "", _path, _PEM, "certificate chain: serve HTTPS, HTTP/2 included", at_run_time=True
+        "", texts.path, _PEM, "certificate chain: serve HTTPS, HTTP/2 included", at_run_time=True
     )
-    tls_key: Path | None = _variable("", _path, _PEM, "its private key", at_run_time=True)
+    tls_key: Path | None = _variable("", texts.path, _PEM, "its private key", at_run_time=True)
     admin_listen: ListenAddress = _variable(
         "127.0.0.1:8081",
         ListenAddress.parse,
@@ -293,53 +153,64 @@ class Config:
     )
     admin_token: str | None = _variable(
         "",
-        _token,
+        texts.bearer_token,
         "letters, digits and -._~+/",
         "what clients of the admin port have to know, but for its health",
         is_secret=True,
     )
     metrics_endpoint_label: bool = _variable(
-        "on", _switch, "off | on", "measure each endpoint of each function; off where there are too many"
+        "on", texts.switch, "off | on", "measure each endpoint of each function; off where there are too many"
     )
     weight_updater: str = _variable(
-        "etcd", _plugin(WEIGHT_UPDATERS), lambda: " | ".join(plugin_names(WEIGHT_UPDATERS)), "where weights come from"
+        "etcd",
+        texts.plugin(WEIGHT_UPDATERS),
+        lambda: " | ".join(plugin_names(WEIGHT_UPDATERS)),
+        "where weights come from",
     )
     etcd_host: tuple[str, ...] = _variable(
         "localhost:2379",
-        _etcd_urls,
+        texts.etcd_urls,
         "hosts separated by white space or commas, each [http[s]://]host[:port]",
         "the members of etcd; one is asked first at random, and then the next ones in this order",
     )
     etcd_timeout: float = _variable(
         "5",
-        _positive_duration_s,
+        texts.positive_duration_s,
         f"{_SECONDS}, above 0",
         "how soon golb knows that etcd, or its watch there, is of no use any more",
     )
-    etcd_user: str | None = _variable("", _line, "the name of a user of etcd", "who golb is to etcd; needs a password")
+    etcd_user: str | None = _variable(
+        "", texts.one_line, "the name of a user of etcd", "who golb is to etcd; needs a password"
+    )
     etcd_password: str | None = _variable(
-        "", _secret, "text in UTF-8", "that user's password; a file is safer", is_secret=True
+        "", texts.secret, "text in UTF-8", "that user's password; a file is safer", is_secret=True
     )
     etcd_password_file: Path | None = _variable(
-        "", _path, "the path of a file", "that user's password, read anew at each login; its last line end is left out"
+        "",
+        texts.path,
+        "the path of a file",
+        "that user's password, read anew at each login; its last line end is left out",
     )
     etcd_ca: Path | None = _variable(
-        "", _path, _PEM, "whom to trust as etcd over https; default: whom the system trusts"
+        "", texts.path, _PEM, "whom to trust as etcd over https; default: whom the system trusts"
     )
-    etcd_cert: Path | None = _variable("", _path, _PEM, "the certificate chain that golb shows to etcd")
-    etcd_key: Path | None = _variable("", _path, _PEM, "its private key")
+    etcd_cert: Path | None = _variable("", texts.path, _PEM, "the certificate chain that golb shows to etcd")
+    etcd_key: Path | None = _variable("", texts.path, _PEM, "its private key")
     etcd_insecure_skip_verify: bool = _variable(
-        "off", _switch, "off | on", "take any certificate for etcd's: for trials only"
+        "off", texts.switch, "off | on", "take any certificate for etcd's: for trials only"
     )
     state_dir: Path | None = _variable(
-        "", _path, "the path of a directory", "where the last weights from etcd are saved, for a start while it is away"
+        "",
+        texts.path,
+        "the path of a directory",
+        "where the last weights from etcd are saved, for a start while it is away",
     )
     state_max_age: float = _variable(
-        "0", _duration_s, f"{_SECONDS}; 0 = any", "how old saved weights may be to be served"
+        "0", texts.duration_s, f"{_SECONDS}; 0 = any", "how old saved weights may be to be served"
     )
-    ack: bool = _variable("off", _switch, "off | on", "tell in etcd which revision is in force on this node")
+    ack: bool = _variable("off", texts.switch, "off | on", "tell in etcd which revision is in force on this node")
     weights_file: Path | None = _variable(
-        "", _path, "the path of a JSON file", "for weight updater file: an object of values by function"
+        "", texts.path, "the path of a JSON file", "for weight updater file: an object of values by function"
     )
     gateways: Gateways = _variable(
         "",
@@ -363,98 +234,110 @@ class Config:
     )
     max_connections: int = _variable(
         "0",
-        _count,
+        texts.number,
         "a number; 0 = as many as there are file descriptors for, up to 16384",
         "clients connected at once; further ones wait until one ends, or an idle one gives way",
         at_run_time=True,
     )
     drain_timeout: float = _variable(
-        "10", _duration_s, _SECONDS, "how long requests may take to finish after SIGTERM", at_run_time=True
+        "10", texts.duration_s, _SECONDS, "how long requests may take to finish after SIGTERM", at_run_time=True
     )
     tunnel_drain_timeout: float = _variable(
         "10",
-        _duration_s,
+        texts.duration_s,
         f"{_SECONDS}; 0 = as long as the rest takes",
         "how long tunnels (WebSocket and others) may go on after SIGTERM",
         at_run_time=True,
     )
     connect_timeout: float = _variable(
-        "1", _duration_s, _SECONDS_OR_NONE, "for a connection to an endpoint", at_run_time=True
+        "1", texts.duration_s, _SECONDS_OR_NONE, "for a connection to an endpoint", at_run_time=True
     )
     response_timeout: float = _variable(
         "300",
-        _duration_s,
+        texts.duration_s,
         _SECONDS_OR_NONE,
         "for an endpoint's answer to begin, and for each pause in it",
         at_run_time=True,
     )
     upstream_idle_timeout: float = _variable(
-        "30", _duration_s, _SECONDS_OR_NONE, "how long an unused connection is kept", at_run_time=True
+        "30", texts.duration_s, _SECONDS_OR_NONE, "how long an unused connection is kept", at_run_time=True
     )
     upstream_max_idle: int = _variable(
-        "256", _count, "a number", "unused connections kept for each endpoint", at_run_time=True
+        "256", texts.number, "a number", "unused connections kept for each endpoint", at_run_time=True
     )
     failover: bool = _variable(
         "on",
-        _switch,
+        texts.switch,
         "off | on",
         "ask another endpoint where one fails, and let those that fail rest",
         at_run_time=True,
     )
     rest_min: float = _variable(
         "1",
-        _positive_duration_s,
+        texts.positive_duration_s,
         f"{_SECONDS}, above 0",
         "how long an endpoint rests first; doubled each time",
         at_run_time=True,
     )
     rest_max: float = _variable(
-        "30", _positive_duration_s, f"{_SECONDS}, above 0", "how long it rests at most", at_run_time=True
+        "30", texts.positive_duration_s, f"{_SECONDS}, above 0", "how long it rests at most", at_run_time=True
     )
     rest_after: int = _variable(
         "5",
-        _positive_count,
+        texts.positive_number,
         "a number above 0",
         "failures in a row, behind a request that was sent, before it rests",
         at_run_time=True,
     )
     retry_budget: float = _variable(
-        "20", _percent, _PERCENT, "how many of the requests under way may be second tries, in percent", at_run_time=True
+        "20",
+        texts.percent,
+        _PERCENT,
+        "how many of the requests under way may be second tries, in percent",
+        at_run_time=True,
     )
     retry_budget_min: int = _variable(
-        "3", _count, "a number", "how many second tries there may be in any case", at_run_time=True
+        "3", texts.number, "a number", "how many second tries there may be in any case", at_run_time=True
     )
     panic_threshold: float = _variable(
         "50",
-        _percent,
+        texts.percent,
         _PERCENT,
         "how much of a function's weight may rest before rests are cut short",
         at_run_time=True,
     )
-    max_inflight: int = _variable("0", _count, _COUNT_OR_NONE, "requests under way at once", at_run_time=True)
+    max_inflight: int = _variable("0", texts.number, _COUNT_OR_NONE, "requests under way at once", at_run_time=True)
     endpoint_max_inflight: int = _variable(
-        "0", _count, _COUNT_OR_NONE, "requests under way at once to each endpoint", at_run_time=True
+        "0", texts.number, _COUNT_OR_NONE, "requests under way at once to each endpoint", at_run_time=True
     )
     queue: int = _variable(
-        "1024", _count, "a number", "requests that may wait at once where one of these is reached", at_run_time=True
+        "1024",
+        texts.number,
+        "a number",
+        "requests that may wait at once where one of these is reached",
+        at_run_time=True,
     )
-    queue_timeout: float = _variable("1", _duration_s, _SECONDS, "how long each of them may wait", at_run_time=True)
+    queue_timeout: float = _variable(
+        "1", texts.duration_s, _SECONDS, "how long each of them may wait", at_run_time=True
+    )
     hold_on_empty: float = _variable(
         "0",
-        _duration_s,
+        texts.duration_s,
         _SECONDS,
         "how long a call of a function without endpoints waits for some to come",
         at_run_time=True,
     )
-    hold_limit: int = _variable("1024", _count, "a number", "how many such calls may wait at once", at_run_time=True)
+    hold_limit: int = _variable(
+        "1024", texts.number, "a number", "how many such calls may wait at once", at_run_time=True
+    )
     request_header_timeout: float = _variable(
-        "10", _duration_s, _SECONDS_OR_NONE, "for a request's head to arrive", at_run_time=True
+        "10", texts.duration_s, _SECONDS_OR_NONE, "for a request's head to arrive", at_run_time=True
     )
     keep_alive_timeout: float = _variable(
-        "75", _duration_s, _SECONDS_OR_NONE, "for a client's next request", at_run_time=True
+        "75", texts.duration_s, _SECONDS_OR_NONE, "for a client's next request", at_run_time=True
     )
     client_idle_timeout: float = _variable(
-        "60", _duration_s, _SECONDS_OR_NONE, "for a client to send more of a body, or to read on", at_run_time=True
+        "60", texts.duration_s, _SECONDS_OR_NONE, "for a client to send more of a body, or to read on", at_run_time=True
     )
 
     @classmethod

@@ -95,8 +95,8 @@ class RequestHeaders:
         """All of them do, and there is no body."""
         lines = self.lines
         special: Headers = []
-        if headers and type(headers[0]) is list:  # in ASGI either will do; what is remembered needs tuples
-            headers = [(name, value) for name, value in headers]
+        if headers and not isinstance(headers[0], tuple):  # some servers have lists; what is remembered needs tuples
+            headers = [(name, value) for name, value in headers]  # type: ignore[unreachable] # by golb's own types
         for header in headers:
             line = _LINES[header]
             if line:
