@@ -39,6 +39,7 @@ _NO_EXTENSIONS: dict[str, Any] = {}
 _MORE_TRIES = 2
 # One that endpoints have refused at once goes on for longer, but not through a thousand of them.
 _MORE_QUICK_TRIES = 10
+# Golb's own servers refuse these themselves; another one may not.
 _NOT_IN_TARGET = re.compile(rb"[\x00-\x20\x7f]")
 # Whether their marks count is worked out once, some microseconds each.
 _KNOWN_PEERS = 4096
@@ -99,7 +100,13 @@ class WeightedRoundRobinHandler(Handler):
         """Forward one request; answer it here where it cannot be forwarded."""
         if scope["type"] != "http":
             raise NotImplementedError(f"{scope['type']} is not served here")
-        target = scope.get("golb.target") or _target(scope)
+        target = scope.get("golb.target")
+        if target is None:
+            target = _target(scope)
+            if _NOT_IN_TARGET.search(target) or not TOKEN.fullmatch(scope["method"].encode()):
+                cause = "the request's method or target could not stand in a request line"
+                await _answer(scope, send, HTTPStatus.BAD_REQUEST, cause, [])
+                return
         split = split_target(target)
         if split is None:
             self._no_function_call += 1
@@ -382,11 +389,9 @@ def _now() -> bytes:
 
 
 def _target(scope: Scope) -> bytes:
-    """Put the request target together again, for servers that have only its parts, and may not have looked at them."""
+    """Put the request target together again, for servers that have only its parts."""
     query: bytes = scope["query_string"]
     path: bytes = scope["raw_path"]
-    if _NOT_IN_TARGET.search(path + query) or not TOKEN.fullmatch(scope["method"].encode()):
-        raise ValueError("the method or the target cannot stand in a request line")
     return path + b"?" + query if query else path
 
 

@@ -1,0 +1,76 @@
+"""Calls from an ASGI server that is not golb's own, which may have looked at them less closely."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+from support.pods import run_pods
+from support.stack import running_golb
+
+if TYPE_CHECKING:
+    from golb.asgi import Event
+    from golb.handlers import Handler
+
+
+async def ask(handler: Handler, **parts: Any) -> list[Event]:
+    """Call the handler as such a server does, and return what it sends."""
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "raw_path": b"/function/f",
+        "query_string": b"",
+        "headers": [[b"host", b"golb"]],  # lists, as ASGI has them
+        "client": ["10.0.0.9", 50000],
+    } | parts
+    received: list[Event] = [{"type": "http.request", "body": b"", "more_body": False}]
+    sent: list[Event] = []
+
+    async def receive() -> Event:
+        if not received:
+            await trio.sleep_forever()  # nobody goes away
+        return received.pop()
+
+    async def send(event: Event) -> None:
+        sent.append(event)
+
+    await handler(scope, receive, send)
+    return sent
+
+
+async def test_a_call_is_forwarded() -> None:
+    async with run_pods(1) as pods, running_golb(pods[0].ip) as golb:
+        sent = await ask(golb.handler, raw_path=b"/function/f/a%20b", query_string=b"c=d", headers=[[b"x-a", b"1"]])
+        assert sent[0]["status"] == 200
+        seen = pods[0].requests[0]
+        assert seen.target == b"/a%20b?c=d"
+        assert (b"x-a", b"1") in seen.headers
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"raw_path": b"/function/f/a b"},
+        {"raw_path": b"/function/f/\r\nX-Smuggled: 1"},
+        {"raw_path": b"/function/f", "query_string": b"a=\n"},
+        {"raw_path": b"/function/f/\x7f"},
+        {"method": "GET / HTTP/1.1\r\nX-Smuggled: 1\r\n\r\nGET"},
+        {"method": ""},
+    ],
+)
+async def test_what_could_not_stand_in_a_request_line_is_refused(parts: dict[str, Any]) -> None:
+    async with run_pods(1) as pods, running_golb(pods[0].ip) as golb:
+        sent = await ask(golb.handler, **parts)
+        assert sent[0]["status"] == 400
+        assert b"could not stand in a request line" in sent[1]["body"]
+        assert not pods[0].requests
+
+
+@pytest.mark.parametrize("name", [b"x-a", b"x-forwarded-for", b"upgrade"])
+async def test_a_header_that_would_add_a_line_reaches_no_endpoint(name: bytes) -> None:
+    async with run_pods(1) as pods, running_golb(pods[0].ip) as golb:
+        with pytest.raises(ValueError, match="line break"):
+            await ask(golb.handler, headers=[(name, b"1\r\nX-Smuggled: 1")])
+        assert not pods[0].requests
