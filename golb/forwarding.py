@@ -208,22 +208,28 @@ class Call:
     """One request on its way to an endpoint, and the client that waits for the answer."""
 
     method: str
-    head: bytes
-    """Request line and headers, with the empty line behind them."""
-    body: bytes
-    """What has arrived of the body, as it is to be sent."""
-    more_body: bool
-    """More of it is to come, by `receive`."""
-    bytes_left: int | None
-    """Of the body, to come by `receive`; None: it goes out in chunks, however long it is."""
-    expects_continue: bool
-    """The head says that a 100 is waited for before the body is sent; only with `more_body`."""
     lead: Headers
     """X-Final-Host, X-Forwarded-For and this node's mark, in this order: they go in front of the answer's headers."""
     receive: Receive
     send: Send
     extensions: dict[str, Any]
     """Of the ASGI scope."""
+    began_s: float = 0.0
+    """When it came; this and all times, by `time.perf_counter`."""
+    ready_s: float = 0.0
+    """When golb began to work on it, or went on after a wait, a failed endpoint's included."""
+    sent_s: float = 0.0
+    """When all was ready to be sent."""
+    head: bytes = b""
+    """Request line and headers, with the empty line behind them."""
+    body: bytes = b""
+    """What has arrived of the body, as it is to be sent."""
+    more_body: bool = False
+    """More of it is to come, by `receive`."""
+    bytes_left: int | None = 0
+    """Of the body, to come by `receive`; None: it goes out in chunks, however long it is."""
+    expects_continue: bool = False
+    """The head says that a 100 is waited for before the body is sent; only with `more_body`."""
     body_bytes: int = 0
     """Length of `body`, without chunks around it."""
     upgrade: bytes = b""
@@ -231,7 +237,7 @@ class Call:
     receive_into: ReceiveInto | None = None
     """Moves the next piece of a body of known length into a pipe, where the server can; `receive` comes first."""
     answered_s: float = 0.0
-    """When the head of the answer had come, by `time.perf_counter`; 0: it has not."""
+    """When the head of the answer had come; 0: it has not."""
     status: int = 0
     """Of the answer, once its head has come."""
     came_whole: bool = False
@@ -240,6 +246,12 @@ class Call:
     """Of the request's body, that have been passed on; chunks and trailers do not count."""
     bytes_out: int = 0
     """Of the answer's body, likewise."""
+
+    def forget_answer(self) -> None:
+        """Make ready to be sent again."""
+        self.answered_s = 0.0
+        self.status = self.bytes_in = self.bytes_out = 0
+        self.came_whole = False
 
     def frame(self, event: Event) -> bytes:
         """Return the bytes to send for a piece of the body, and take note of whether it is the last.

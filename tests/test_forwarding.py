@@ -295,18 +295,7 @@ def call(*, bytes_left: int | None) -> Call:
     async def send(event: Event) -> None:
         raise AssertionError
 
-    return Call(
-        method="POST",
-        head=b"",
-        body=b"",
-        more_body=True,
-        bytes_left=bytes_left,
-        expects_continue=False,
-        lead=[],
-        receive=receive,
-        send=send,
-        extensions={},
-    )
+    return Call("POST", [], receive, send, {}, more_body=True, bytes_left=bytes_left)
 
 
 def body(content: bytes, *, more: bool) -> Event:

@@ -33,7 +33,7 @@ def test_what_raises_is_worked_out_each_time() -> None:
 
 
 def test_however_many_come_a_bounded_number_is_remembered_and_the_newest_is_among_them() -> None:
-    numbers = Remembered(lambda number: -number, lambda _: True)
+    numbers: Remembered[int, int] = Remembered(lambda number: -number, lambda _: True)
     most = 0
     for number in range(10_000):
         assert numbers[number] == -number

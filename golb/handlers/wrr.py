@@ -113,7 +113,7 @@ class WeightedRoundRobinHandler(Handler):
             cause = f"{_shown(target)} calls no function of zone {self._zone}; /function/<function>/... would"
             await _answer(scope, send, HTTPStatus.NOT_FOUND, cause, [])
             return
-        began_s = ready_s = perf_counter()
+        began_s = perf_counter()
         name, rest = split
         notes = scope.get("golb.notes")
         if notes is not None:
@@ -126,37 +126,25 @@ class WeightedRoundRobinHandler(Handler):
             await self._answer_nowhere(scope, send, NoFunction(), name, lead)
             return
         headers = RequestHeaders(scope["headers"], self._mark)
-        is_plain = headers.is_plain
-        if not is_plain:
+        if not headers.is_plain:
             if headers.has_own_mark:
-                if route is not None:
-                    self._stats(route).loops += 1
-                cause = f"function {_shown(name)}: this call has passed {self._node.decode()} before, it is in a loop"
-                await _answer(scope, send, HTTPStatus.LOOP_DETECTED, cause, lead)
+                await self._answer_loop(scope, send, name, lead)
                 return
             if self._trusts is not None:
                 client = scope["client"]
                 if client is None or not self._trusts(client[0]):
                     headers.distrust()
-        forwarded = not is_plain and headers.forwarded
-        method: str = scope["method"]
-        extensions = scope.get("extensions") or _NO_EXTENSIONS
-        body, body_bytes, more_body, expects_continue, upgrade = b"", 0, False, False, False
-        bytes_left: int | None = 0
+        call = Call(scope["method"], lead, receive, send, scope.get("extensions") or _NO_EXTENSIONS, began_s, began_s)
         try:
-            if not is_plain or scope["http_version"] == "2":
-                asked_s = perf_counter()
-                body, body_bytes, more_body, bytes_left = await _arrived_body(scope, receive, headers)
-                ready_s += perf_counter() - asked_s  # to wait is no work
-                expects_continue = headers.expects_continue and more_body and not body
-                upgrade = bool(headers.upgrade) and "golb.tunnel" in extensions
-            endpoints = None if route is None else route.local if forwarded else route.every
+            if not headers.is_plain or scope["http_version"] == "2":
+                await _take_what_has_arrived(call, scope, headers)
+            endpoints = None if route is None else route.local if headers.forwarded else route.every
             # What nearly every request meets: no bound to keep, and nobody rests.
             if route is None or endpoints is None or places.is_limited or route.is_limited or endpoints.resting:
-                caller = Caller(name, forwarded, is_replayable(method, more_body=more_body))
-                route, destination = await places.enter(caller, None if more_body else receive)
+                caller = Caller(name, headers.forwarded, is_replayable(call.method, more_body=call.more_body))
+                route, destination = await places.enter(caller, None if call.more_body else receive)
                 lead[2] = (self._mark, _now())
-                ready_s = perf_counter()
+                call.ready_s = perf_counter()
             else:
                 destination = endpoints.in_service.next()
                 places.begin(route, destination)
@@ -167,41 +155,57 @@ class WeightedRoundRobinHandler(Handler):
             if route is not None:
                 self._stats(route).gone += 1
             raise
+        await self._forward(scope, target, rest, headers, call, route, destination)
+
+    async def _forward(
+        self,
+        scope: Scope,
+        target: bytes,
+        rest: bytes,
+        headers: RequestHeaders,
+        call: Call,
+        route: Route[Destination],
+        destination: Destination,
+    ) -> None:
+        """Ask the endpoint, and others where one fails and the request may be sent again; count what becomes of it.
+
+        Args:
+            scope: of the request.
+            target: as the client sent it, and a gateway gets it.
+            rest: of the target, as the function gets it.
+            headers: of the request.
+            call: all but its head.
+            route: the function, in which `destination` has been begun; left when this ends.
+            destination: the first to ask.
+        """
+        notes = scope.get("golb.notes")
         stats = route.stats or self._stats(route)
+        replayable = is_replayable(call.method, more_body=call.more_body)
         tried: list[Destination] = []
         try:
             while True:
                 at_endpoint = stats.endpoint(destination)
                 at_endpoint.calls += 1
-                lead[0] = destination.final_host
                 seen_target = target if destination.is_gateway else rest
                 chain = headers.chain(self._node, scope["client"])
                 if notes is not None:
                     notes.ask(destination.pool.endpoint, seen_target, chain, headers.lines)
-                head = headers.head(
+                call.lead[0] = destination.final_host
+                call.head = headers.head(
                     [
-                        method.encode(),
+                        call.method.encode(),
                         b" ",
                         seen_target,
                         destination.lines,
                         chain,
                         self._mark_line_start,
-                        lead[2][1],
+                        call.lead[2][1],
                     ],
-                    upgrade=upgrade,
-                    expects_continue=expects_continue,
+                    upgrade=bool(call.upgrade),
+                    expects_continue=call.expects_continue,
                     to_gateway=destination.is_gateway,
                 )
-                call = Call(
-                    method, head, body, more_body, bytes_left, expects_continue, lead, receive, send, extensions
-                )
-                if body:
-                    call.body_bytes = body_bytes
-                if upgrade:
-                    call.upgrade = headers.upgrade
-                if more_body:
-                    call.receive_into = scope.get("golb.receive_into")
-                sent_s = perf_counter()
+                call.sent_s = perf_counter()
                 try:
                     await self._upstream.forward(destination.pool, call)
                     at_endpoint.responses[call.status // 100] += 1
@@ -210,21 +214,17 @@ class WeightedRoundRobinHandler(Handler):
                     at_endpoint.failures += 1
                     if notes is not None:
                         notes.fail(exc)
-                    replayable = is_replayable(method, more_body=more_body)
                     other = await self._another(
-                        route, destination, tried, exc, forwarded=forwarded, replayable=replayable
+                        route, destination, tried, exc, forwarded=headers.forwarded, replayable=replayable
                     )
                     self._log_failure("call failed", route, destination, exc, other)
                     if other is None:
-                        endpoint = destination.pool.endpoint
-                        cause = f"function {route.function} in zone {self._zone}: endpoint {endpoint}: {exc}"
-                        await _answer(scope, send, exc.status, cause, lead)
-                        call.status, call.answered_s = exc.status, perf_counter()
+                        await self._answer_failure(scope, call, route, destination, exc)
                         break
                     destination = other
                     stats.endpoint(destination).retries += 1
-                    ready_s = perf_counter()
-                    lead[2] = (self._mark, _now())
+                    call.ready_s = perf_counter()
+                    call.lead[2] = (self._mark, _now())
                 except AnswerBroken as exc:
                     at_endpoint.failures += 1
                     stats.broken += 1
@@ -233,20 +233,22 @@ class WeightedRoundRobinHandler(Handler):
                 finally:
                     at_endpoint.bytes_in += call.bytes_in
                     at_endpoint.bytes_out += call.bytes_out
+                call.forget_answer()
         except ClientGone:
             stats.gone += 1
             raise
         finally:
-            places.leave(route, destination)
+            self._places.leave(route, destination)
             if tried:
                 self.retries.give_back()
         ended_s = perf_counter()
-        own_s = sent_s - ready_s + (ended_s - call.answered_s if call.came_whole else 0.0)
-        stats.count(call.status, ended_s - began_s, call.answered_s - began_s, own_s)
+        own_s = call.sent_s - call.ready_s + (ended_s - call.answered_s if call.came_whole else 0.0)
+        stats.count(call.status, ended_s - call.began_s, call.answered_s - call.began_s, own_s)
         if notes is not None:
             notes.own_s = own_s
         if self._logs_requests:
-            LOG.debug("called", function=route.function, endpoint=str(destination.pool.endpoint), method=method)
+            endpoint = str(destination.pool.endpoint)
+            LOG.debug("called", function=route.function, endpoint=endpoint, method=call.method)
 
     def function_names(self) -> list[str]:
         return self.history.functions()
@@ -298,6 +300,22 @@ class WeightedRoundRobinHandler(Handler):
             return None
         tried.append(failed)
         return self._places.move(route, failed, tried, local=forwarded)
+
+    async def _answer_loop(self, scope: Scope, send: Send, name: bytes, lead: Headers) -> None:
+        """Answer a request that has been here before."""
+        route = self._routes.get(name)
+        if route is not None:
+            self._stats(route).loops += 1
+        cause = f"function {_shown(name)}: this call has passed {self._node.decode()} before, it is in a loop"
+        await _answer(scope, send, HTTPStatus.LOOP_DETECTED, cause, lead)
+
+    async def _answer_failure(
+        self, scope: Scope, call: Call, route: Route[Destination], failed: Destination, exc: UpstreamError
+    ) -> None:
+        """Answer a request in place of an endpoint that has failed."""
+        cause = f"function {route.function} in zone {self._zone}: endpoint {failed.pool.endpoint}: {exc}"
+        await _answer(scope, call.send, exc.status, cause, call.lead)
+        call.status, call.answered_s = exc.status, perf_counter()
 
     async def _answer_nowhere(
         self, scope: Scope, send: Send, exc: NoFunction | NoEndpoint | Overloaded, name: bytes, lead: Headers
@@ -357,10 +375,8 @@ class WeightedRoundRobinHandler(Handler):
         self._upstream.close(destination.pool)
 
 
-async def _arrived_body(scope: Scope, receive: Receive, headers: RequestHeaders) -> tuple[bytes, int, bool, int | None]:
-    """Return what of the body need not be waited for.
-
-    These are: it, as it is to be sent; its length without chunks; whether more comes; the length of that.
+async def _take_what_has_arrived(call: Call, scope: Scope, headers: RequestHeaders) -> None:
+    """Take what of the body need not be waited for, and note how the rest is to come.
 
     An endpoint may answer before the body has come, so a body that has not come must not hold the head back. Only
     in HTTP/2 without a length nothing but the first event tells whether there is a body at all.
@@ -368,18 +384,28 @@ async def _arrived_body(scope: Scope, receive: Receive, headers: RequestHeaders)
     event: Event = {}
     more_body = True
     if scope.get("golb.body_ready", False) or (scope["http_version"] == "2" and headers.length is None):
-        event = await receive()
+        asked_s = perf_counter()
+        event = await call.receive()
+        call.ready_s += perf_counter() - asked_s  # to wait is no work
         if event["type"] == "http.disconnect":
             raise ClientGone("the client went away before its request was complete")
         more_body = event.get("more_body", False)
     body = event.get("body", b"")
     if headers.length is not None:
-        return body, len(body), more_body and len(body) < headers.length, headers.length - len(body)
-    headers.chunked = headers.chunked or more_body or bool(body)
-    if not headers.chunked:
-        return b"", 0, False, 0
-    headers.is_plain = False
-    return frame_chunk(body, None if more_body else event.get("trailers", [])), len(body), more_body, None
+        call.body, call.body_bytes = body, len(body)
+        call.more_body = more_body and len(body) < headers.length
+        call.bytes_left = headers.length - len(body)
+    else:
+        headers.chunked = headers.chunked or more_body or bool(body)
+        if headers.chunked:
+            headers.is_plain = False
+            call.body = frame_chunk(body, None if more_body else event.get("trailers", []))
+            call.body_bytes, call.more_body, call.bytes_left = len(body), more_body, None
+    call.expects_continue = headers.expects_continue and call.more_body and not call.body
+    if headers.upgrade and "golb.tunnel" in call.extensions:
+        call.upgrade = headers.upgrade
+    if call.more_body:
+        call.receive_into = scope.get("golb.receive_into")
 
 
 def _now() -> bytes:

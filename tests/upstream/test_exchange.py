@@ -379,8 +379,7 @@ def large_call(events: list[Event], **body: Any) -> tuple[Call, list[Event]]:
         answered.append(event)
 
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % SIZE_BEYOND_BUFFERS
-    call = Call("POST", head, expects_continue=False, lead=[], receive=receive, send=send, extensions={}, **body)
-    return call, answered
+    return Call("POST", [], receive, send, {}, head=head, **body), answered
 
 
 async def test_a_connection_whose_request_was_cut_short_by_an_early_answer_is_not_used_again() -> None:

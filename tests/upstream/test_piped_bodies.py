@@ -596,7 +596,7 @@ def a_call(answered: list[Event], body: bytes) -> Call:
         answered.append(event)
 
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
-    return Call("POST", head, body, False, 0, False, [], receive, send, {})
+    return Call("POST", [], receive, send, {}, head=head, body=body)
 
 
 async def test_a_client_that_cannot_be_watched_costs_its_own_call_only() -> None:
