@@ -49,9 +49,11 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             _warn_of_unknown_variables(variables)
             return 0
         place = Place.from_environ(environ)
-        configure_logs(config.mode, config.log_level, worker=None if place is None else place.index)
-        if place is None:  # its parent has told
+        if place is None:
+            configure_logs(config.mode, config.log_level)
             warn_of_unknown(unknown_variables(variables))
+        else:  # its parent has told
+            configure_logs(config.mode, config.log_level, worker=place.index, has_colours=place.has_colours)
         _raise_descriptor_limit()
         _calm_garbage_collector()
         trio.run(serve, config, environ, place)

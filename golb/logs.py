@@ -32,13 +32,14 @@ _CALLSITE = CallsiteParameterAdder(
 )
 
 
-def configure_logs(mode: str, level: str, *, worker: int | None = None) -> None:
+def configure_logs(mode: str, level: str, *, worker: int | None = None, has_colours: bool | None = None) -> None:
     """Set up logging for the process.
 
     Args:
         mode: `dev` or `prod`.
         level: the least level that is logged: `debug`, `info`, `warning` or `error`.
         worker: which of several this process is; each line says so. None: it is none.
+        has_colours: whether lines for people are coloured; None: they are if they go to a terminal.
     """
     stream = sys.stdout if mode == "prod" else sys.stderr
     lines = _Lines(stream)
@@ -61,7 +62,9 @@ def configure_logs(mode: str, level: str, *, worker: int | None = None) -> None:
         else [
             # Left alone, it prints the values of local variables beside a traceback where rich is installed: secrets too.
             structlog.dev.ConsoleRenderer(
-                colors=stream.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+                colors=has_colours if has_colours is not None else stream.isatty(),
+                pad_event_to=0,
+                exception_formatter=structlog.dev.plain_traceback,
             )
         ]
     )

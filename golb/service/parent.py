@@ -21,14 +21,14 @@ from golb.logs import line_printer, set_log_level
 from golb.plugins import HANDLERS, load_plugin
 from golb.poller import Poller
 from golb.server.listening import open_sockets
-from golb.server.spread import Spread, cells, withdraw
+from golb.server.spread import cells
 from golb.server.tls import make_ssl_context
 from golb.service.addresses import listen_place, shown_addresses
 from golb.service.admin_port import AdminPort, follow_weights
 from golb.service.life import Life
 from golb.service.reload import Reloading
 from golb.service.source import WeightSource
-from golb.service.understudy import stand_in
+from golb.service.understudy import Understudies
 from golb.service.worker_functions import WorkerFunctions
 from golb.takeover import INHERITED
 from golb.workers.output import patient
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 LOG = structlog.get_logger()
 
-# Workers keep the drain's time by themselves. One that does not is ended.
-_DRAIN_GRACE_S = 5.0
+# Of a worker that can take what others leave as the drain begins.
+_FIRST_ANSWER_TIMEOUT_S = 1.0
 # Of a worker that finds the configuration wrong, as of any golb (golb/cli.py).
 _EXIT_CONFIG = 2
 
@@ -83,8 +83,9 @@ class _Parent:
         self._mailboxes = [_mailbox() for _ in range(config.workers)]
         self._counts_descriptor = create_counts(cells(config.workers))
         self._counts = map_counts(self._counts_descriptor)
-        self._standing_in: dict[int, trio.CancelScope] = {}
-        """Of the workers that are away, by index: ends what is done in their place."""
+        self._understudies = Understudies(
+            [self._listeners_of(index) for index in range(config.workers)], self._mailboxes, self._counts
+        )
         self._workers = self._make_workers()
         self._functions = WorkerFunctions(self._workers)
         self._poller, self._deadlines = Poller(), Deadlines()
@@ -93,7 +94,6 @@ class _Parent:
         )
         self._is_loaded = trio.Event()
         self._is_draining = False
-        self._nursery: trio.Nursery
         self._life = Life(
             config,
             environ,
@@ -112,8 +112,8 @@ class _Parent:
 
     async def _start(self, nursery: trio.Nursery) -> None:
         config, source = self._config, self._source
-        self._nursery = nursery
         await nursery.start(self._life.run, nursery.cancel_scope)
+        await nursery.start(self._understudies.run)
         nursery.start_soon(self._run_workers, nursery.cancel_scope)
         if config.admin_listen:
             await nursery.start(self._poller.run)
@@ -150,8 +150,8 @@ class _Parent:
             taker=self._source.in_force.taker,
             print_output=patient(line_printer(sys.stdout)),
             print_errors=patient(line_printer(sys.stderr)),
-            on_serving=self._end_standing_in,
-            on_away=self._stand_in,
+            on_serving=self._understudies.end,
+            on_away=self._understudies.begin,
             on_health=self._take_health,
         )
         return [
@@ -165,30 +165,10 @@ class _Parent:
         Raises:
             ConfigError: it could not begin with this configuration, and no other one would.
         """
-        withdraw(self._counts, self._config.workers, worker)
         self._functions.forget(worker)
         has_served = any(each.has_served.is_set() for each in self._workers)
         if self._workers[worker].exit_code == _EXIT_CONFIG and not has_served:
             raise ConfigError("no worker can be started with this configuration; one of them has said why")
-
-    def _stand_in(self, worker: int) -> None:
-        """Accept for a worker that is away, until another process is there in its place."""
-        if self._is_draining or worker in self._standing_in:
-            return
-        self._standing_in[worker] = scope = trio.CancelScope()
-        inbox, outbox = self._mailboxes[worker]
-        spread = Spread(worker, self._counts, inbox, [other for _, other in self._mailboxes])
-
-        async def stand_in_for_it() -> None:
-            with scope:
-                await stand_in(self._listeners_of(worker), spread, outbox)
-
-        self._nursery.start_soon(stand_in_for_it)
-
-    def _end_standing_in(self, worker: int) -> None:
-        scope = self._standing_in.pop(worker, None)
-        if scope is not None:
-            scope.cancel()
 
     async def _run_workers(self, service: trio.CancelScope) -> None:
         try:
@@ -207,20 +187,41 @@ class _Parent:
     async def _drain(self, *, for_successor: bool) -> None:
         self._is_draining = True
         self._news.tell_drain()
-        for index in list(self._standing_in):
-            self._end_standing_in(index)
         for worker in self._workers:
             worker.retire()  # one that was started from here on would inherit sockets that are closed
-        # Nobody is left who would take what waited there once the workers have closed theirs.
+        timeout_s = max(self._config.drain_timeout, self._config.tunnel_drain_timeout)
+        last = await self._first_to_answer()
+        async with trio.open_nursery() as nursery:
+            for worker in self._workers:
+                if worker is not last:
+                    # It takes by itself what waits for it, unless it dies or hangs at just this moment.
+                    self._understudies.begin(worker.index)
+                    nursery.start_soon(worker.drain, timeout_s)
+        if last is not None:
+            await self._understudies.finish()
+        self._understudies.dismiss()
+        # Nobody is left who would take what waited there once the last worker has closed its own.
         for sock in self._listeners:
             sock.close()
         if for_successor:
             self._admin_port.close()
-        async with trio.open_nursery() as nursery:
-            for worker in self._workers:
-                nursery.start_soon(worker.drain)
-        timeout_s = max(self._config.drain_timeout, self._config.tunnel_drain_timeout)
-        self._nursery.cancel_scope.deadline = trio.current_time() + timeout_s + _DRAIN_GRACE_S
+        if last is not None:
+            await last.drain(timeout_s)
+
+    async def _first_to_answer(self) -> Worker | None:
+        """Return a worker that accepts requests and is neither dead nor hangs, if there is any."""
+        answered: list[Worker] = []
+
+        async def ask(worker: Worker, others: trio.CancelScope) -> None:
+            if worker.serves and worker.questions is not None and await worker.questions.ask("accepts") == [True]:
+                answered.append(worker)
+                others.cancel()
+
+        with trio.move_on_after(_FIRST_ANSWER_TIMEOUT_S):
+            async with trio.open_nursery() as nursery:
+                for worker in self._workers:
+                    nursery.start_soon(ask, worker, nursery.cancel_scope)
+        return answered[0] if answered else None
 
     async def _reconfigure(self, config: Config) -> None:
         _check(config)
@@ -252,6 +253,7 @@ class _Parent:
             inbox=self._mailboxes[index][0].fileno(),
             outboxes=tuple(outbox.fileno() for _, outbox in self._mailboxes),
             counts=self._counts_descriptor,
+            has_colours=sys.stderr.isatty(),
         )
 
     def _listeners_of(self, worker: int) -> list[socket.socket]:

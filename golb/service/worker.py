@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from contextlib import suppress
@@ -31,6 +32,8 @@ LOG = structlog.get_logger()
 
 # What a worker tells of without being asked waits for its turn on the link; what is too much is lost.
 _EVENTS_KEPT = 256
+# The first argument of prctl(2).
+_PR_SET_PDEATHSIG = 1
 # To tell of so many takes about half a millisecond; requests have their turn behind them.
 _ENDPOINTS_AT_ONCE = 50
 
@@ -48,6 +51,7 @@ async def serve_as_worker(config: Config, place: Place) -> None:
     # What goes to all processes of a terminal or of a unit, Ctrl-C or a reload, is the parent's, who says what comes of it.
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(ignored, signal.SIG_IGN)
+    _wake_when_parent_ends()
     await _WorkerService(config, place).run()
 
 
@@ -78,8 +82,9 @@ class _WorkerService:
                 nursery.start_soon(self._follow_parent, nursery)
                 await self._may_serve.wait()
                 await nursery.start(self._serve, nursery.cancel_scope)
-                LOG.info("worker serves", pid=os.getpid())
-                await self._send({"serves": True})
+                if not traffic.server.is_draining:  # or the parent has been told of that already
+                    LOG.info("worker serves", pid=os.getpid())
+                    await self._send({"serves": True})
         LOG.info("worker stopped")
 
     async def _serve(self, service: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
@@ -89,28 +94,37 @@ class _WorkerService:
     async def _drain_on_signal(self, signals: AsyncIterator[int]) -> None:
         async for received in signals:
             LOG.info("stopping", signal=signal.Signals(received).name)
-            self._drain()
-            await self._send({"drains": True})
+            await self._drain()
 
-    def _drain(self) -> None:
+    async def _drain(self) -> None:
         self._traffic.server.drain()
         self._may_serve.set()  # and end at once
+        await self._send({"drains": True})
+
+    def _publish(self) -> None:
+        """Tell the other workers again what this one has: the parent has told them that it takes nothing, as it did not answer."""
+        on_change = self._traffic.server.admission.on_change
+        if on_change is not None:  # it accepts
+            on_change()
 
     async def _follow_parent(self, nursery: trio.Nursery) -> None:
         try:
             while True:
                 match await self._link.receive():
                     case {"ask_alive": _}:
-                        await self._link.send({"alive": True})
+                        await self._link.send({"alive": self._traffic.server.waiting_for()})
+                    case {"publish": _}:
+                        self._publish()
                     case {"weights": rows, "of": of, "last": is_last}:
                         await self._take_weights(rows, of)
+                        # Each part is told of: a question whether this worker is alive waits behind many, and for seconds, where there is much to do.
+                        await self._link.send({"taken": is_last})
                         if is_last:
-                            await self._link.send({"taken": True})
                             self._traffic.end_table()
                     case {"serve": _}:
                         self._may_serve.set()
                     case {"drain": _}:
-                        self._drain()
+                        await self._drain()
                     case {"ask": _, "what": "reconfigure"} as question:
                         await self._answer(question)  # before the next one, which shall be what stays in force
                     case {"ask": _} as question:
@@ -118,7 +132,7 @@ class _WorkerService:
         except LinkLost as exc:
             if not self._traffic.server.is_draining:
                 LOG.error("parent is gone, worker stops", cause=str(exc))  # noqa: TRY400 - it is no defect of this process
-                self._drain()
+                await self._drain()
 
     async def _take_weights(self, rows: list[Any], of: int) -> None:
         place = self._place
@@ -142,6 +156,7 @@ class _WorkerService:
 
     async def _answer(self, question: dict[str, Any]) -> None:
         answers: dict[str, Answers] = {
+            "accepts": self._accepts,
             "reports": self._reports,
             "totals": self._totals,
             "reconfigure": self._reconfigure,
@@ -152,6 +167,10 @@ class _WorkerService:
             pass
         except Exception:  # the boundary of what no call depends on
             LOG.exception("question not answered", what=question["what"])
+
+    async def _accepts(self) -> AsyncGenerator[bool, None]:
+        """Yield whether connections are taken from now on too."""
+        yield not self._traffic.server.is_draining
 
     async def _reports(self, names: Sequence[str]) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the report of each function that is known, and its endpoints in parts behind it."""
@@ -177,3 +196,11 @@ class _WorkerService:
             yield False
         else:
             yield True
+
+
+def _wake_when_parent_ends() -> None:
+    """Let the kernel continue this process, if it is stopped (SIGSTOP), when its parent ends: it would never learn of that, and stay for ever."""
+    # SIGCONT means nothing to a process that runs. It comes too when the parent's thread ends that has started this process.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGCONT)) != 0:
+        LOG.warning("worker stays if its parent ends while it is stopped", cause=os.strerror(ctypes.get_errno()))

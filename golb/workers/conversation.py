@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from golb.workers.link import Link
 
 # Whether it is alive, it is asked in the loop that serves its requests.
-_ASK_EVERY_S = 1.0
-_ANSWER_TIMEOUT_S = 5.0
+_ASK_EVERY_S = 0.5
+# One that has only much to do answers within tenths of a second; if it takes longer, others can have its new connections.
+_PATIENCE_S = 1.4
+# Where this process had much to do, an answer may be there that it has not read.
+_LAST_LOOK_S = 0.1
+# Beyond that: until it is taken for one that will never answer, and whose calls are lost.
+_ANSWER_TIMEOUT_S = 3.5
 SEND_TIMEOUT_S = 5.0
 """So long may a process take to read a message that is sent to it."""
 # Where the whole machine stood still, deadlines are over before anybody could have answered: time for that.
@@ -58,6 +63,8 @@ class Conversation:
         on_table: called when the process has the whole table.
         on_serving: called when it accepts requests.
         on_draining: called when it accepts no more.
+        on_silence: called when it accepts requests, but has not answered for so long that nobody should wait for it.
+        on_answer: called when it answers after all.
         on_health: told of endpoints that begin to rest in it, or serve again.
     """
 
@@ -68,12 +75,16 @@ class Conversation:
         on_table: Callable[[], object],
         on_serving: Callable[[], object],
         on_draining: Callable[[], object],
+        on_silence: Callable[[], object],
+        on_answer: Callable[[], object],
         on_health: Callable[[dict[str, Any]], object],
     ) -> None:
         self._link = link
         self._on_table = on_table
         self._on_serving = on_serving
         self._on_draining = on_draining
+        self._on_silence = on_silence
+        self._on_answer = on_answer
         self._on_health = on_health
         self._alive = trio.Event()
         self._taken = trio.Event()
@@ -83,6 +94,10 @@ class Conversation:
         self.questions = Questions(link)
         self.serves = False
         """Whether the process accepts requests."""
+        self.drains = False
+        """Whether it accepts no more, and ends when what it has is done."""
+        self.under_way: Mapping[str, int] = {}
+        """How much it had under way when it answered last; empty if it never has."""
 
     async def run(
         self,
@@ -106,6 +121,7 @@ class Conversation:
                 nursery.start_soon(self._listen)
                 nursery.start_soon(self._feed, subscribe, taker)
                 nursery.start_soon(self._let_serve, may_serve)
+                nursery.start_soon(self._ask)
                 silent_s = await self._watch()
                 nursery.cancel_scope.cancel()
         except* LinkLost as group:
@@ -120,16 +136,19 @@ class Conversation:
     async def _listen(self) -> NoReturn:
         while True:
             match await self._link.receive():
-                case {"alive": _}:
+                case {"alive": under_way}:
+                    self.under_way = under_way
                     self._alive.set()
                     self._has_started.set()
-                case {"taken": _}:
-                    self._taken.set()
+                case {"taken": is_all}:
+                    self._alive.set()
+                    if is_all:
+                        self._taken.set()
                 case {"serves": _}:
                     self.serves = True
                     self._on_serving()
                 case {"drains": _}:
-                    self.serves = False
+                    self.serves, self.drains = False, True
                     self._on_draining()
                 case {"health": health}:
                     self._on_health(health)
@@ -161,16 +180,30 @@ class Conversation:
             await self._has_table.wait()
         await self._link.send({"serve": True})
 
+    async def _ask(self) -> NoReturn:
+        while True:
+            await self._link.send({"ask_alive": True})
+            await trio.sleep(_ASK_EVERY_S)
+
     async def _watch(self) -> float:
         """Return when the process has not answered for too long: after how many seconds."""
+        # From the last answer on, and not from a question on, which may have to wait for a process that reads nothing.
         timeout_s = _START_TIMEOUT_S
         while True:
-            self._alive = trio.Event()
-            await self._link.send({"ask_alive": True})
-            for at_most_s in (timeout_s, _SECOND_CHANCE_S):
-                with trio.move_on_after(at_most_s):
-                    await self._alive.wait()
-            if not self._alive.is_set():
-                return timeout_s + _SECOND_CHANCE_S
+            self._alive = alive = trio.Event()
+            if not (await _is_set_within(_PATIENCE_S, alive) or await _is_set_within(_LAST_LOOK_S, alive)):
+                is_missed = self.serves
+                if is_missed:
+                    self._on_silence()
+                if not (await _is_set_within(timeout_s, alive) or await _is_set_within(_SECOND_CHANCE_S, alive)):
+                    return _PATIENCE_S + _LAST_LOOK_S + timeout_s + _SECOND_CHANCE_S
+                if is_missed and self.serves:
+                    self._on_answer()
+                    await self._link.send({"publish": True})
             timeout_s = _ANSWER_TIMEOUT_S
-            await trio.sleep(_ASK_EVERY_S)
+
+
+async def _is_set_within(at_most_s: float, event: trio.Event) -> bool:
+    with trio.move_on_after(at_most_s):
+        await event.wait()
+    return event.is_set()

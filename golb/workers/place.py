@@ -39,6 +39,8 @@ class Place:
     """Each worker's, by index."""
     counts: int
     """Memory that all workers share; see `golb.server.spread`."""
+    has_colours: bool = False
+    """Whether the parent's log has, so that this one's, which is printed beside it, has them too."""
     version: str = __version__
     """golb's, as of the parent."""
 

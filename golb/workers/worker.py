@@ -34,6 +34,10 @@ _FIRST_DELAY_S = 0.1
 _MAX_DELAY_S = 10.0
 # One whose link is gone is about to end, as a rule.
 _END_TIMEOUT_S = 2.0
+# It accepts no more a moment after it was told, unless it hangs.
+_STOP_TIMEOUT_S = 1.0
+# Processes keep the drain's time by themselves.
+_DRAIN_GRACE_S = 5.0
 # What it has printed is there when it has ended; a program that it has started may hold the pipes open for ever.
 _OUTPUT_TIMEOUT_S = 0.5
 
@@ -55,9 +59,9 @@ class Surroundings:
     print_errors: Callable[[str], Awaitable[object]]
     """Takes lines that one prints on standard error."""
     on_serving: Callable[[int], object]
-    """Told, with the index of a worker, that its process accepts requests."""
+    """Told, with the index of a worker, that its process accepts requests, or answers again."""
     on_away: Callable[[int], object]
-    """Told that it accepts no more, or has ended; perhaps of both."""
+    """Told that it accepts no more, does not answer, or has ended; perhaps of several of these."""
     on_health: Callable[[int, dict[str, Any]], object]
     """Told, with the index of a worker, of endpoints that begin to rest in it, or serve again."""
 
@@ -84,8 +88,14 @@ class Worker:
         self._on_end = on_end
         self._may_serve = trio.Event()
         self._draining = trio.Event()
+        self._told_to_drain = trio.Event()
+        self._drain_timeout_s = 0.0
+        self._has_stopped = trio.Event()
+        self._has_stopped.set()
         self._link: Link | None = None
         self._conversation: Conversation | None = None
+        self._last_under_way: Mapping[str, int] = {}
+        """What the process that ended last had under way, as far as it has said."""
         self.index = index
         self.pid = 0
         """Of the process; 0 while there is none."""
@@ -103,9 +113,15 @@ class Worker:
     @property
     def state(self) -> str:
         """`starting`, `serving` or `draining`."""
-        if self._draining.is_set():
+        conversation = self._conversation
+        if self._draining.is_set() or (conversation is not None and conversation.drains):
             return "draining"
-        return "serving" if self._conversation is not None and self._conversation.serves else "starting"
+        return "serving" if self.serves else "starting"
+
+    @property
+    def serves(self) -> bool:
+        """Whether the process accepts requests, as far as it has said."""
+        return self._conversation is not None and self._conversation.serves
 
     @property
     def questions(self) -> Questions | None:
@@ -113,7 +129,7 @@ class Worker:
         return None if self._conversation is None else self._conversation.questions
 
     async def run(self) -> None:
-        """Keep a process here until `drain`, and then until that has ended. Cancelled, it kills the process."""
+        """Keep a process here until `retire` or `drain`, and then until that has ended. Cancelled, it kills the process."""
         delay_s = 0.0
         while not self._draining.is_set():
             began_s = trio.current_time()
@@ -126,7 +142,12 @@ class Worker:
             self._around.on_away(self.index)
             if self._draining.is_set():
                 if self.exit_code:
-                    LOG.error("worker ended before it was drained", worker=self.index, exit=_shown(self.exit_code))
+                    LOG.error(
+                        "worker ended before it was drained",
+                        worker=self.index,
+                        exit=_shown(self.exit_code),
+                        **self._last_under_way,
+                    )
                 return
             if trio.current_time() - began_s >= _STABLE_S:
                 delay_s = 0.0
@@ -137,6 +158,7 @@ class Worker:
                 exit=_shown(self.exit_code),
                 started_in_s=delay_s,
                 replaced=self.replaced,
+                **self._last_under_way,
             )
             with trio.move_on_after(delay_s):
                 await self._draining.wait()
@@ -150,10 +172,19 @@ class Worker:
         """Start no further process here; the one that there is goes on."""
         self._draining.set()
 
-    async def drain(self) -> None:
-        """Let the process end in order; nobody replaces it."""
+    async def drain(self, timeout_s: float) -> None:
+        """Let the process end in order; nobody replaces it. Returns when it accepts no more, or takes too long to say so.
+
+        Args:
+            timeout_s: so long may what is under way take. A process that is there noticeably later is killed.
+        """
         self.retire()
+        self._drain_timeout_s = timeout_s
+        self._told_to_drain.set()
         await self.tell({"drain": True})
+        if self.serves:
+            with trio.move_on_after(_STOP_TIMEOUT_S):
+                await self._has_stopped.wait()
 
     async def tell(self, message: Mapping[str, Any]) -> None:
         """Send a message to the process, if there is one."""
@@ -165,6 +196,18 @@ class Worker:
         self.has_served.set()
         self._around.on_serving(self.index)
 
+    def _note_stopped(self) -> None:
+        self._has_stopped.set()
+        self._around.on_away(self.index)
+
+    def _note_silence(self) -> None:
+        LOG.warning("worker does not answer", worker=self.index, pid=self.pid)
+        self._around.on_away(self.index)
+
+    def _note_answer(self) -> None:
+        LOG.info("worker answers again", worker=self.index, pid=self.pid)
+        self._around.on_serving(self.index)
+
     async def _run_process(self) -> int:
         """Start a process, and return its exit code when it has ended.
 
@@ -174,11 +217,14 @@ class Worker:
         ours, theirs = socket.socketpair()
         # From here on, so that what it is told while it starts waits for it.
         self._link = link = Link(ours, send_timeout_s=SEND_TIMEOUT_S)
+        self._has_stopped = trio.Event()
         self._conversation = conversation = Conversation(
             link,
             on_table=self.has_had_table.set,
             on_serving=self._note_serving,
-            on_draining=partial(self._around.on_away, self.index),
+            on_draining=self._note_stopped,
+            on_silence=self._note_silence,
+            on_answer=self._note_answer,
             on_health=partial(self._around.on_health, self.index),
         )
         try:
@@ -186,6 +232,8 @@ class Worker:
         finally:
             link.close()
             self._link = self._conversation = None
+            self._last_under_way = conversation.under_way
+            self._has_stopped.set()
 
     async def _start(self, link: socket.socket) -> trio.Process:
         with link:
@@ -209,13 +257,14 @@ class Worker:
                 nursery.start_soon(relay, process.stdout, self._around.print_output)
                 nursery.start_soon(relay, process.stderr, self._around.print_errors)
                 nursery.start_soon(self._converse, process, conversation)
+                nursery.start_soon(self._end_in_time, process, conversation)
                 code = await process.wait()
                 link.close()
                 nursery.cancel_scope.deadline = trio.current_time() + _OUTPUT_TIMEOUT_S
         finally:
             self.pid = 0
             if process.returncode is None:
-                process.kill()
+                self._kill(process, conversation, "golb ends at once")
                 with trio.CancelScope(shield=True):
                     await process.wait()
         return code
@@ -229,8 +278,19 @@ class Worker:
             cause = str(exc)
             with trio.move_on_after(_END_TIMEOUT_S):
                 await process.wait()
+        self._kill(process, conversation, cause)
+
+    async def _end_in_time(self, process: trio.Process, conversation: Conversation) -> None:
+        """See to it that the process ends when it has been told to."""
+        await self._told_to_drain.wait()
+        await trio.sleep(self._drain_timeout_s + _DRAIN_GRACE_S)
+        self._kill(
+            process, conversation, f"it has not ended {self._drain_timeout_s + _DRAIN_GRACE_S:g} s after it was told to"
+        )
+
+    def _kill(self, process: trio.Process, conversation: Conversation, cause: str) -> None:
         if process.returncode is None:
-            LOG.error("worker is killed", worker=self.index, pid=process.pid, cause=cause)
+            LOG.error("worker is killed", worker=self.index, pid=process.pid, cause=cause, **conversation.under_way)
             process.kill()
 
 

@@ -2,106 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections import Counter
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from attrs import define, field
-from handlers.around import Endpoint, get
-from support.golb_family import GolbFamily, client_ports, whole_family
-from support.golb_process import GolbProcess, free_port
-from support.wire import Wire, connect
+from e2e.golb_of_workers import (
+    LOOK_EVERY_S,
+    TIMEOUT_S,
+    WORKERS,
+    Running,
+    endpoints,
+    final_host,
+    running,
+    served_by,
+    wait_until,
+)
+from handlers.around import get
+from support.golb_process import GolbProcess
+from support.wire import connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
-WORKERS = 2
 KEPT = 16
 MOST_OF_KEPT = 10
-LOOK_EVERY_S = 0.02
-# Of a worker that hangs golb takes notice after some 7 s; the rest is for a machine that does other work.
-TIMEOUT_S = 40
-
-
-@define
-class Running:
-    """A golb with workers, whose weights and variables stand in files."""
-
-    golb: GolbProcess
-    family: GolbFamily
-    folder: Path
-    admin_port: int
-    _weights: dict[str, Any] = field(factory=dict)
-
-    @property
-    def workers(self) -> dict[int, int]:
-        """Process ids, by index."""
-        return self.family.workers(self.golb.pid)
-
-    def put(self, function: str, weights: Mapping[Endpoint, float]) -> None:
-        ips = [endpoint.authority for endpoint in weights]
-        self._weights[function] = {"ips": ips, "weights": list(weights.values())}
-        self._replace("weights.json", json.dumps(self._weights))
-
-    def reload(self, *lines: str) -> None:
-        self._replace("golb.env", "\n".join(lines))
-        os.kill(self.golb.pid, signal.SIGHUP)
-
-    async def answers(self, function: str) -> int:
-        """Return how many calls of a function were answered, as golb tells it."""
-        return int((await self.told(f"/api/functions/{function}"))["responses"]["2xx"])
-
-    async def told(self, path: str) -> Any:
-        """Return what the admin port answers."""
-        async with await connect(self.admin_port) as client:
-            await client.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            response = await client.read_response()
-        assert response.status == 200, response
-        return json.loads(response.body)
-
-    def ports_of(self, worker: int) -> frozenset[int]:
-        return client_ports(self.workers[worker], self.golb.port)
-
-    @asynccontextmanager
-    async def a_client_of_each(self) -> AsyncIterator[list[Wire]]:
-        """Connect until each worker has a connection, and yield one client of each."""
-        async with AsyncExitStack() as stack:
-            found: dict[int, Wire] = {}
-            while len(found) < WORKERS:
-                client = await stack.enter_async_context(await connect(self.golb.port))
-                await final_host(client, "unknown")  # who is answered has been accepted
-                for worker in self.workers:
-                    if port_of(client) in self.ports_of(worker):
-                        found[worker] = client
-            yield [found[worker] for worker in sorted(found)]
-
-    def _replace(self, name: str, text: str) -> None:
-        new = self.folder / f"{name}.new"
-        new.write_text(text)
-        new.replace(self.folder / name)
-
-
-@contextmanager
-def running(folder: Path, **variables: str) -> Iterator[Running]:
-    admin_port = free_port()
-    (folder / "weights.json").write_text("{}")
-    (folder / "golb.env").write_text("")
-    golb = GolbProcess(
-        workers=WORKERS,
-        weight_updater="file",
-        weights_file=str(folder / "weights.json"),
-        env_file=str(folder / "golb.env"),
-        admin_listen=f"127.0.0.1:{admin_port}",
-        **variables,
-    )
-    with whole_family(golb.port) as family, golb:
-        yield Running(golb, family, folder, admin_port)
 
 
 @pytest.fixture(scope="module")
@@ -109,43 +38,6 @@ def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A golb for all tests that leave it as it was; each has functions of its own."""
     with running(tmp_path_factory.mktemp("golb")) as one:
         yield one
-
-
-@asynccontextmanager
-async def endpoints(count: int) -> AsyncIterator[list[Endpoint]]:
-    serving = [Endpoint() for _ in range(count)]
-    async with trio.open_nursery() as nursery:
-        for endpoint in serving:
-            await nursery.start(endpoint.serve)
-        with trio.fail_after(TIMEOUT_S):
-            yield serving
-        nursery.cancel_scope.cancel()
-    for endpoint in serving:
-        endpoint.close()
-
-
-def port_of(client: Wire) -> int:
-    assert isinstance(client.stream, trio.SocketStream)
-    port: int = client.stream.socket.getsockname()[1]
-    return port
-
-
-async def final_host(client: Wire, function: str) -> bytes:
-    """Call a function, and return the endpoint that answered, or the status if none did."""
-    await client.send(get(function))
-    head = (await client.read_response()).head
-    return head.values(b"X-Final-Host")[0] if head.status == 200 else str(head.status).encode()
-
-
-async def wait_until(is_so: Callable[[], bool]) -> None:
-    while not is_so():  # noqa: ASYNC110 - other processes make it so
-        await trio.sleep(LOOK_EVERY_S)
-
-
-async def served_by(client: Wire, function: str, endpoint: Endpoint) -> None:
-    """Call until an endpoint answers."""
-    while await final_host(client, function) != endpoint.authority.encode():  # noqa: ASYNC110 - as above
-        await trio.sleep(LOOK_EVERY_S)
 
 
 async def test_weights_reach_every_worker(around: Running) -> None:
@@ -235,18 +127,6 @@ async def test_golb_tells_the_sum_of_its_workers_which_falls_with_none(around: R
                 assert await final_host(client, "sum") == endpoint.authority.encode()
         while await around.answers("sum") != answers + WORKERS:  # noqa: ASYNC110 - as above
             await trio.sleep(LOOK_EVERY_S)
-
-
-async def test_a_worker_that_hangs_is_killed_and_replaced(around: Running) -> None:
-    hung = around.workers[0]
-    os.kill(hung, signal.SIGSTOP)
-    with trio.fail_after(TIMEOUT_S):
-        await wait_until(lambda: around.workers.get(0, hung) != hung)
-        async with around.a_client_of_each():
-            pass
-    (killed,) = (line for line in around.golb.log() if line["message"] == "worker is killed")
-    assert killed["pid"] == hung
-    assert "has not answered" in killed["cause"]
 
 
 @pytest.mark.parametrize(("signal_number", "exit_code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])

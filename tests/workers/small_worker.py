@@ -35,17 +35,20 @@ def tell(**data: Any) -> None:
 def heed(message: dict[str, Any], *, stays: bool) -> None:
     match message:
         case {"ask_alive": _}:
-            send(alive=True)
+            send(alive={"requests": 7})
         case {"weights": rows, "last": is_last}:
             tell(weights=rows)
             if is_last:
                 send(taken=True)
         case {"serve": _}:
             send(serves=True)
+        case {"publish": _}:
+            tell(publish=True)
         case {"print": text}:
             os.write(1, text.encode())
         case {"drain": _}:
             tell(drain=True)
+            send(drains=True)
             if not stays:
                 sys.exit()
         case {"ask": number, "what": "twice", "details": details}:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from golb.workers.conversation import Conversation
 from golb.workers.link import Link, LinkLost
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from golb.weights import WeightUpdate
 
@@ -53,7 +55,7 @@ class Talk:
     async def hear(self) -> dict[str, Any]:
         """Return what the process is told next, except that it is asked whether it is alive, which it answers."""
         while "ask_alive" in (message := await self.process.receive()):
-            await self.process.send({"alive": True})
+            await self.process.send({"alive": {}})
         return message
 
     async def hears_nothing(self) -> bool:
@@ -71,15 +73,17 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking() -> AsyncIterator[Talk]:
+async def talking(*, send_timeout_s: float = 0.2) -> AsyncIterator[Talk]:
     ours, theirs = socket.socketpair()
     seen: list[str] = []
-    link = Link(ours, send_timeout_s=0.2)
+    link = Link(ours, send_timeout_s=send_timeout_s)
     conversation = Conversation(
         link,
         on_table=lambda: seen.append("table"),
         on_serving=lambda: seen.append("serves"),
         on_draining=lambda: seen.append("draining"),
+        on_silence=lambda: seen.append("silence"),
+        on_answer=lambda: seen.append("answer"),
         on_health=lambda health: seen.append(str(health)),
     )
     talk = Talk(Link(theirs), conversation, seen=seen)
@@ -91,6 +95,12 @@ async def talking() -> AsyncIterator[Talk]:
             nursery.cancel_scope.cancel()
     link.close()
     talk.process.close()
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait for what has no event."""
+    while not holds():  # noqa: ASYNC110 - see above
+        await trio.sleep(0.002)
 
 
 def revisions(message: dict[str, Any]) -> dict[str, int]:
@@ -115,7 +125,7 @@ async def test_a_process_that_drains_by_itself_says_so() -> None:
         served = talk.conversation.serves
         await talk.process.send({"drains": True})
         await wait_all_tasks_blocked()
-        assert (served, talk.conversation.serves) == (True, False)
+        assert (served, talk.conversation.serves, talk.conversation.drains) == (True, False, True)
         assert talk.seen == ["serves", "draining"]
 
 
@@ -200,7 +210,7 @@ async def test_a_process_that_answers_is_asked_again_and_again(monkeypatch: pyte
     async with talking() as talk:
         for _ in range(20):
             assert "ask_alive" in await talk.process.receive()
-            await talk.process.send({"alive": True})
+            await talk.process.send({"alive": {}})
         assert talk.end is None
 
 
@@ -210,16 +220,91 @@ async def test_a_process_that_answers_no_more_is_of_no_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_ASK_EVERY_S", 0.001)
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(module, "_LAST_LOOK_S", 0.01)
     monkeypatch.setattr(module, "_SECOND_CHANCE_S", 0.02)
     monkeypatch.setattr(module, "_START_TIMEOUT_S", 0.3 if has_answered else 0.05)
     monkeypatch.setattr(module, "_ANSWER_TIMEOUT_S", 0.05 if has_answered else 0.3)
     async with talking() as talk:
         if has_answered:
             await talk.process.receive()
-            await talk.process.send({"alive": True})
-        while talk.end is None:  # noqa: ASYNC110 - it has no event
-            await trio.sleep(0.01)
-        assert talk.end == pytest.approx(0.07)
+            await talk.process.send({"alive": {}})
+        await until(lambda: talk.end is not None)
+        assert talk.end == pytest.approx(0.09)
+
+
+async def test_how_much_a_process_has_under_way_is_known_from_its_last_answer() -> None:
+    async with talking() as talk:
+        assert talk.conversation.under_way == {}
+        for requests in (3, 2):
+            await talk.process.send({"alive": {"requests": requests}})
+            await wait_all_tasks_blocked()
+            assert talk.conversation.under_way == {"requests": requests}
+
+
+async def test_one_that_does_not_answer_is_missed_until_it_does_and_publishes_again_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.01)
+    async with talking() as talk:
+        await talk.process.send({"alive": {}})
+        await talk.process.send({"serves": True})
+
+        async def be_missed_and_answer(times: int) -> None:
+            await until(lambda: talk.seen.count("silence") >= times)
+            await talk.process.send({"alive": {}})
+            assert await talk.hear() == {"publish": True}
+
+        await be_missed_and_answer(1)
+        await be_missed_and_answer(2)
+        assert talk.seen[:5] == ["serves", "silence", "answer", "silence", "answer"]
+        assert talk.end is None
+
+
+async def test_to_take_a_part_of_a_table_is_an_answer_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.01)
+    async with talking() as talk:
+        talk.publish(put("f", 7))
+        await talk.process.send({"serves": True})
+        await talk.process.send({"alive": {}})
+        await until(lambda: "silence" in talk.seen)
+        await talk.process.send({"taken": False})
+        await until(lambda: "answer" in talk.seen)
+        assert talk.in_force.revision == 0  # other parts are to come
+
+
+async def test_an_answer_that_came_while_the_parent_itself_stood_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.02)
+    monkeypatch.setattr(module, "_LAST_LOOK_S", BOUND_S)
+    async with talking() as talk:
+        await talk.process.send({"serves": True})
+        await wait_all_tasks_blocked()
+        os.write(talk.process._stream.socket.fileno(), b'{"alive":{}}\n')  # noqa: SLF001 - nobody else shall have a turn
+        time.sleep(0.05)  # noqa: ASYNC251 - this is the parent's process
+        await wait_all_tasks_blocked()
+        assert talk.seen == ["serves"]
+
+
+async def test_one_that_reads_nothing_is_missed_though_it_cannot_even_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_S", 0.05)
+    async with talking(send_timeout_s=60.0) as talk:
+        await talk.process.send({"alive": {}})
+        await talk.process.send({"serves": True})
+        talk.publish(*(put(f"f{number}-{'x' * 500}", number + 1) for number in range(2000)))
+        await until(lambda: "silence" in talk.seen)
+        talk.process.close()  # or the parent would go on sending
+
+
+async def test_one_that_accepts_nothing_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with talking() as talk:
+        await talk.process.send({"serves": True})
+        await talk.process.send({"drains": True})
+        await wait_all_tasks_blocked()
+        for name in ("_PATIENCE_S", "_ANSWER_TIMEOUT_S", "_SECOND_CHANCE_S"):
+            monkeypatch.setattr(module, name, 0.01)
+        await talk.process.send({"alive": {}})
+        await until(lambda: talk.end is not None)
+        assert talk.seen == ["serves", "draining"]
 
 
 async def test_a_process_that_is_gone_counts_no_more_in_what_is_in_force() -> None:

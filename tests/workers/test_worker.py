@@ -137,7 +137,8 @@ async def test_it_drains_when_it_is_told_and_is_not_replaced() -> None:
     with structlog.testing.capture_logs() as logs:
         async with running_worker() as parent:
             await parent.worker.has_served.wait()
-            await parent.worker.drain()
+            await parent.worker.drain(60.0)
+            assert parent.away[:1] == [3]
             assert parent.worker.state == "draining"
             await until(lambda: parent.ends)
             assert parent.worker.exit_code == 0
@@ -145,6 +146,18 @@ async def test_it_drains_when_it_is_told_and_is_not_replaced() -> None:
             assert parent.ends == 1
             assert parent.worker.replaced == 0
     assert ended(logs) == []
+
+
+async def test_one_that_drains_by_itself_shows_so_until_another_one_takes_its_place() -> None:
+    async with running_worker("stays") as parent:
+        pid = await parent.told("started")
+        await parent.worker.has_served.wait()
+        await parent.worker.tell({"drain": True})
+        await until(lambda: parent.away)
+        assert parent.worker.state == "draining"
+        os.kill(pid, signal.SIGKILL)
+        await parent.told("started")
+        await until(lambda: parent.worker.state == "serving")
 
 
 async def test_one_that_is_retired_goes_on_and_is_not_replaced() -> None:
@@ -181,20 +194,24 @@ async def test_what_it_is_asked_while_it_starts_is_answered(monkeypatch: pytest.
 async def test_it_drains_too_if_it_is_told_while_it_starts() -> None:
     async with running_worker() as parent:
         await wait_all_tasks_blocked()  # the thread that starts it is at work, or about to be
-        await parent.worker.drain()
+        await parent.worker.drain(60.0)
         assert await parent.told("drain")
         await until(lambda: parent.ends)
         assert parent.worker.exit_code == 0
 
 
 async def test_it_is_killed_when_its_parent_is_cancelled() -> None:
-    async with running_worker("stays") as parent:
-        pid = await parent.told("started")
-        await parent.worker.has_served.wait()
-        assert is_running(pid)
+    with structlog.testing.capture_logs() as logs:
+        async with running_worker("stays") as parent:
+            pid = await parent.told("started")
+            await parent.worker.has_served.wait()
+            assert is_running(pid)
     assert not is_running(pid)
     assert parent.worker.pid == 0
     assert parent.worker.questions is None
+    assert [(line["event"], line["pid"], line["cause"]) for line in logs] == [
+        ("worker is killed", pid, "golb ends at once")
+    ]
 
 
 # A process that does not.
@@ -246,13 +263,14 @@ async def test_a_drain_ends_the_wait_for_the_next_one(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "_MAX_DELAY_S", 60.0)
     async with running_worker("dies") as parent:
         await until(lambda: parent.ends == 2)
-        await parent.worker.drain()
+        await parent.worker.drain(60.0)
         await wait_all_tasks_blocked()
         assert parent.ends == 2
 
 
 async def test_one_that_hangs_is_killed_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversation, "_ANSWER_TIMEOUT_S", 0.9)
+    monkeypatch.setattr(conversation, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr(conversation, "_ANSWER_TIMEOUT_S", 0.3)
     monkeypatch.setattr(conversation, "_SECOND_CHANCE_S", 0.1)
     with structlog.testing.capture_logs() as logs:
         async with running_worker() as parent:
@@ -261,13 +279,30 @@ async def test_one_that_hangs_is_killed_and_replaced(monkeypatch: pytest.MonkeyP
             os.kill(pid, signal.SIGSTOP)
             assert await parent.told("started") != pid
             assert not is_running(pid)
-    killed = next(line for line in logs if line["event"] == "worker is killed")
-    assert killed["pid"] == pid
+    missed, killed, lost = [line for line in logs if line.get("worker") == 3][:3]
+    assert (missed["event"], missed["pid"]) == ("worker does not answer", pid)
+    assert (killed["event"], killed["pid"], killed["requests"]) == ("worker is killed", pid, 7)
     assert killed["cause"] == "it has not answered for 1 s"
+    assert (lost["exit"], lost["requests"]) == ("SIGKILL", 7)
+
+
+async def test_others_stand_in_for_one_that_hangs_until_it_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "_PATIENCE_S", 0.5)
+    async with running_worker() as parent:
+        pid = await parent.told("started")
+        await until(lambda: parent.serving)
+        os.kill(pid, signal.SIGSTOP)
+        await until(lambda: parent.away)
+        assert parent.worker.state == "serving"
+        os.kill(pid, signal.SIGCONT)
+        assert await parent.told("publish")
+        assert (parent.serving, parent.away) == ([3, 3], [3])
+        assert parent.worker.pid == pid
 
 
 @pytest.mark.parametrize("behaviour", ["says_nothing", "reads_nothing"])
 async def test_one_that_never_answers_is_killed_and_replaced(behaviour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "_PATIENCE_S", 0.1)
     monkeypatch.setattr(conversation, "_START_TIMEOUT_S", 0.1)
     monkeypatch.setattr(conversation, "_SECOND_CHANCE_S", 0.1)
     async with running_worker(behaviour) as parent:
@@ -281,12 +316,39 @@ async def test_one_that_dies_while_it_drains_is_told_of_and_not_replaced() -> No
         async with running_worker("stays") as parent:
             pid = await parent.told("started")
             await parent.worker.has_served.wait()
-            await parent.worker.drain()
+            await parent.worker.drain(60.0)
             await parent.told("drain")
             os.kill(pid, signal.SIGKILL)
             await until(lambda: parent.ends)
             assert parent.worker.replaced == 0
     assert [line["exit"] for line in ended(logs)] == ["SIGKILL"]
+
+
+async def test_one_that_does_not_end_in_time_is_killed_and_the_log_says_what_it_had_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_DRAIN_GRACE_S", 0.2)
+    with structlog.testing.capture_logs() as logs:
+        async with running_worker("stays") as parent:
+            pid = await parent.told("started")
+            await parent.worker.has_served.wait()
+            await parent.worker.drain(0.1)
+            await until(lambda: parent.ends)
+            assert not is_running(pid)
+    (killed,) = (line for line in logs if line["event"] == "worker is killed")
+    assert (killed["worker"], killed["pid"], killed["requests"]) == (3, pid, 7)
+    assert killed["cause"] == "it has not ended 0.3 s after it was told to"
+
+
+async def test_a_drain_waits_no_longer_than_a_moment_for_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_STOP_TIMEOUT_S", 0.05)
+    async with running_worker() as parent:
+        pid = await parent.told("started")
+        await parent.worker.has_served.wait()
+        os.kill(pid, signal.SIGSTOP)
+        await parent.worker.drain(60.0)
+        assert is_running(pid)
+        assert parent.away == []
 
 
 async def test_who_asks_one_that_ends_has_no_answer() -> None:
