@@ -9,13 +9,17 @@ import subprocess
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from support.golb_process import GolbProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+Speak: TypeAlias = "Callable[[str, str], tuple[str, str]]"
 
 SPEAKER = """
 import logging, sys, warnings
@@ -43,13 +47,24 @@ print("the end", file=sys.stderr if sys.argv[1] == "prod" else sys.stdout)
 FIELDS = {"timestamp", "level", "caller", "message"}
 
 
-def speak(tmp_path: Path, mode: str, level: str) -> tuple[str, str]:
-    """Return what a program that logs in all ways there are writes to stdout and stderr."""
-    script = tmp_path / "speaker.py"
-    script.write_text(SPEAKER)
-    command = [sys.executable, "-W", "default", str(script), mode, level]
-    done = subprocess.run(command, capture_output=True, timeout=30, check=True)
-    return done.stdout.decode(), done.stderr.decode()
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("logs") / "speaker.py"
+    path.write_text(SPEAKER)
+    return path
+
+
+@pytest.fixture(scope="module")
+def speak(script: Path) -> Speak:
+    """Return what a program that logs in all ways there are writes to stdout and stderr, by its mode and its level."""
+
+    @cache  # it says the same each time, and to start it takes longer than the rest of a test
+    def run(mode: str, level: str) -> tuple[str, str]:
+        command = [sys.executable, "-W", "default", str(script), mode, level]
+        done = subprocess.run(command, capture_output=True, timeout=30, check=True)
+        return done.stdout.decode(), done.stderr.decode()
+
+    return run
 
 
 def line_of(text: str) -> int:
@@ -57,14 +72,14 @@ def line_of(text: str) -> int:
 
 
 @pytest.mark.parametrize("mode", ["dev", "prod"])
-def test_a_traceback_shows_no_values(tmp_path: Path, mode: str) -> None:
-    out, err = speak(tmp_path, mode, "info")
+def test_a_traceback_shows_no_values(speak: Speak, mode: str) -> None:
+    out, err = speak(mode, "info")
     assert (out + err).count("ZeroDivisionError: division by zero") == 2
     assert "open sesame" not in out + err
 
 
-def test_in_mode_prod_every_line_is_json_on_stdout(tmp_path: Path) -> None:
-    out, err = speak(tmp_path, "prod", "info")
+def test_in_mode_prod_every_line_is_json_on_stdout(speak: Speak) -> None:
+    out, err = speak("prod", "info")
     assert err == "the end\n"
     lines: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
     assert all(line.keys() >= FIELDS for line in lines)
@@ -86,28 +101,28 @@ def test_in_mode_prod_every_line_is_json_on_stdout(tmp_path: Path) -> None:
         assert line["exception"].endswith("ZeroDivisionError: division by zero")
 
 
-def test_the_caller_is_the_file_and_line_that_logged(tmp_path: Path) -> None:
-    out, _ = speak(tmp_path, "prod", "info")
+def test_the_caller_is_the_file_and_line_that_logged(script: Path, speak: Speak) -> None:
+    out, _ = speak("prod", "info")
     callers = [json.loads(line)["caller"] for line in out.splitlines()]
     said = ["log.info", "log.warning", "log.exception", '"failed %s"', '"said by']
-    assert callers[:5] == [f"{tmp_path.name}/speaker.py:{line_of(text)}" for text in said]
+    assert callers[:5] == [f"{script.parent.name}/speaker.py:{line_of(text)}" for text in said]
 
 
-def test_in_mode_dev_lines_for_people_go_to_stderr(tmp_path: Path) -> None:
-    out, err = speak(tmp_path, "dev", "info")
+def test_in_mode_dev_lines_for_people_go_to_stderr(script: Path, speak: Speak) -> None:
+    out, err = speak("dev", "info")
     assert out == "the end\n"
     assert "\x1b" not in err  # it is no terminal, so there are no colours
     first = err.splitlines()[0]
     assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[info +\] weights changed ", first)
     assert "function=größe" in first
-    assert f"caller={tmp_path.name}/speaker.py:{line_of('log.info')}" in first
+    assert f"caller={script.parent.name}/speaker.py:{line_of('log.info')}" in first
     for text in ("failed too", "said by another", "DeprecationWarning: old", "ZeroDivisionError: division by zero"):
         assert text in err
 
 
 @pytest.mark.parametrize(("level", "heard"), [("debug", True), ("info", False), ("error", False)])
-def test_what_is_below_the_level_is_not_logged(level: str, heard: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a case's value
-    out, _ = speak(tmp_path, "prod", level)
+def test_what_is_below_the_level_is_not_logged(level: str, heard: bool, speak: Speak) -> None:  # noqa: FBT001 - a case's value
+    out, _ = speak("prod", level)
     messages = [json.loads(line)["message"] for line in out.splitlines()]
     assert messages.count("whisper") == (2 if heard else 0)
     assert ("weights changed" in messages) is (level != "error")

@@ -5,6 +5,7 @@ Fact: they are those of who asks. In a pod or a unit of systemd, run the doctor 
 
 from __future__ import annotations
 
+import math
 import resource
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ _NET = Path("/proc/sys/net")
 async def check_limits(visit: Visit, net: Path = _NET) -> None:
     """Look at what the system allows golb; `net` is where the kernel shows its settings of the network."""
     report, config = visit.report, visit.config
-    _check_descriptors(config.max_connections, report)
+    _check_descriptors(config.max_connections, config.workers, report)
     try:
         _check_ports(config.listen_port, net / "ipv4", report)
         _check_backlog(net / "core", report)
@@ -39,12 +40,14 @@ async def check_limits(visit: Visit, net: Path = _NET) -> None:
         report.ok(Check.LIMITS, "descriptors, ports to connect from and the backlog suffice")
 
 
-def _check_descriptors(max_connections: int, report: Report) -> None:
-    # golb raises the soft limit by itself.
+def _check_descriptors(max_connections: int, workers: int, report: Report) -> None:
+    # golb raises the soft limit by itself. The limit is each process's, and each worker has its share of the connections.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = max_connections * _DESCRIPTORS_A_CLIENT + _DESCRIPTORS_RESERVED if max_connections else _FEW_DESCRIPTORS
+    of_one = math.ceil(max_connections / workers)
+    needed = of_one * _DESCRIPTORS_A_CLIENT + _DESCRIPTORS_RESERVED if max_connections else _FEW_DESCRIPTORS
     if most != resource.RLIM_INFINITY and most < needed:
         asked = f"eb_go_lb_max_connections={max_connections} takes" if max_connections else "a busy node takes"
+        asked = f"of {workers} workers each has its share: {asked}" if workers > 1 else asked
         report.warn(
             Check.LIMITS,
             f"{most:,} file descriptors at most; {asked} {needed:,}",

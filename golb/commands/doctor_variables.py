@@ -12,6 +12,7 @@ from attrs import frozen
 
 from golb.commands.doctor_report import Check, Verdict
 from golb.config import PREFIX, Config, unknown_variables
+from golb.cores import usable_cores
 from golb.env_file import with_env_file
 from golb.errors import ConfigError
 
@@ -63,16 +64,34 @@ def check_variables(environ: Mapping[str, str], report: Report) -> Setup | None:
         report.warn(Check.VARIABLES, f"{name} is no variable of golb", advice)
     if setup is None:
         return None
-    if setup.config.handler_type == "dummy" and not setup.lacks("handler_type"):
+    _check_meaning(setup, report)
+    if not report.has(Check.VARIABLES, Verdict.WRONG, Verdict.WARNING):
+        count = sum(name.startswith(PREFIX) and bool(text) for name, text in environ.items())
+        report.ok(Check.VARIABLES, f"{count} set; zone {setup.config.zone}, node {setup.config.node_name}")
+    return setup
+
+
+def _check_meaning(setup: Setup, report: Report) -> None:
+    """Warn of what golb accepts and hardly anybody means; what was left out has a default, which is none of it but for the handler."""
+    config, cores = setup.config, usable_cores()
+    if config.handler_type == "dummy" and not setup.lacks("handler_type"):
         report.warn(
             Check.VARIABLES,
             "eb_go_lb_handler_type is dummy: golb answers by itself and balances nothing",
             "set eb_go_lb_handler_type=wrr",
         )
-    if not report.has(Check.VARIABLES, Verdict.WRONG, Verdict.WARNING):
-        count = sum(name.startswith(PREFIX) and bool(text) for name, text in environ.items())
-        report.ok(Check.VARIABLES, f"{count} set; zone {setup.config.zone}, node {setup.config.node_name}")
-    return setup
+    if config.workers > cores:
+        report.warn(
+            Check.VARIABLES,
+            f"eb_go_lb_workers is {config.workers}, and of the cores golb may use {cores}: more workers take memory and serve no more",
+            "set eb_go_lb_workers=auto",
+        )
+    if config.drain_timeout == 0:
+        report.warn(
+            Check.VARIABLES,
+            "eb_go_lb_drain_timeout is 0: whenever golb ends, also for a successor, the calls under way are cut off",
+            "set it to as many seconds as your functions take: 0 is no time at all, not no limit",
+        )
 
 
 def _read(environ: Mapping[str, str], report: Report) -> Setup | None:

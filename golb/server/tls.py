@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from golb.server.timeouts import Timeouts
     from golb.sockets import SocketStream
 
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+_KEY = b"PRIVATE KEY-----"
+# Of PKCS #8 (RFC 7468, 11), and of the older form (RFC 1421, 4.6.1.1).
+_ENCRYPTED = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
+
 
 def make_ssl_context(config: Config) -> ssl.SSLContext | None:
     """Read the certificate and its key; None: the configuration names none.
@@ -23,13 +28,33 @@ def make_ssl_context(config: Config) -> ssl.SSLContext | None:
     Raises:
         ConfigError: they are not what they should be.
     """
+    hypercorn_config = make_hypercorn_config(config)
+    # Without any, OpenSSL asks for that of an encrypted key at the terminal, and golb would stand still.
+    hypercorn_config.keyfile_password = ""
     try:
-        return make_hypercorn_config(config).create_ssl_context()
+        return hypercorn_config.create_ssl_context()
     except OSError as exc:  # also ssl.SSLError
         raise ConfigError(
             f"eb_go_lb_tls_cert is {str(config.tls_cert)!r}, eb_go_lb_tls_key is {str(config.tls_key)!r}; "
-            f"they accept a PEM certificate chain and its private key: {exc}"
+            f"they accept a PEM certificate chain and its private key, {_fault(config, exc)}"
         ) from exc
+
+
+def _fault(config: Config, exc: OSError) -> str:
+    """Say what is wrong with the files, in more words than OpenSSL has, which does not tell which file it means."""
+    try:
+        cert, key = (path.read_bytes() if path is not None else b"" for path in (config.tls_cert, config.tls_key))
+    except OSError as unreadable:
+        return f"but {unreadable.filename} cannot be read: {unreadable.strerror}"
+    if _CERTIFICATE not in cert:
+        return "but the first holds no certificate"
+    if _KEY not in key:
+        return "but the second holds no private key"
+    if any(mark in key for mark in _ENCRYPTED):
+        return "but the key is encrypted, and golb has no password for it"
+    if getattr(exc, "reason", None) == "KEY_VALUES_MISMATCH":
+        return "but the key belongs to another certificate"
+    return f"but OpenSSL says: {exc}"
 
 
 class Handshake:

@@ -1,14 +1,17 @@
-"""What happens to a running golb from outside: signals, and another golb that takes its place.
+"""What happens to a running golb from outside: signals, and another golb that takes its place. Its supervisor is told of it.
 
 | signal | |
 |---|---|
 | SIGTERM, SIGINT | drain, and end; a second one, or one before golb serves: end at once |
 | SIGHUP | read the configuration again |
 | SIGUSR2 | start a new golb, which takes the place of this one once it is ready |
+
+A golb that was taken over ends, unless it is the first process of a container: that one stays, and passes signals on.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -17,7 +20,9 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 import trio
 
-from golb.takeover import Giver, offer, start_successor
+from golb.service.notices import Notices
+from golb.service.orphans import reap_orphans
+from golb.takeover import INHERITED, FirstProcess, Giver, offer, start_successor
 
 if TYPE_CHECKING:
     import socket
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 LOG = structlog.get_logger()
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+# The id of a container's first process, within the container.
+_FIRST = 1
 
 
 class Drain(Protocol):
@@ -62,6 +69,7 @@ class Life:
         self._environ = environ
         self._drain = drain
         self._reload = reload
+        self._notices = Notices(environ)
         self._reloading = trio.Lock()
         self._giver = Giver(sockets, self._drain_for_successor)
         self._offering, self._replacing = trio.CancelScope(), trio.CancelScope()
@@ -69,6 +77,8 @@ class Life:
         self._serves = False
         self._is_draining = False
         self._was_told_to_stop = False
+        self._first_process: FirstProcess | None = None
+        """What this process becomes, if it was taken over as the first one of a container."""
 
     async def run(
         self, service: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -79,6 +89,8 @@ class Life:
             service: cancelled where golb is to end at once.
             task_status: ready when signals are heeded.
         """
+        if os.getpid() == _FIRST:
+            self._heed_to_the_end()
         with trio.open_signal_receiver(*_SIGNALS) as signals:
             task_status.started()
             await self._heed(signals, service)
@@ -88,16 +100,33 @@ class Life:
         self._serves = True
 
     async def offer(self) -> None:
-        """Let a new golb take this one's place, if the configuration allows it; for when this one serves."""
+        """Tell that this golb serves; let a new one take its place, if the configuration allows it."""
+        self._notices.tell_ready()
         if self._config.takeover:
             with self._offering:
                 await offer(self._config.listen_host, self._config.listen_port, self._giver)
 
+    def _heed_to_the_end(self) -> None:
+        """Have signals heeded when `run` does it no more: the kernel drops those for which a container's first process has no handler."""
+
+        def heed(received: int, _: object) -> None:
+            if self._first_process is not None:
+                self._first_process.heed(received)
+
+        for each in _SIGNALS:
+            signal.signal(each, heed)
+
     async def _heed(self, signals: AsyncIterator[int], service: trio.CancelScope) -> None:
         async with trio.open_nursery() as nursery:
+            if os.getpid() == _FIRST:
+                nursery.start_soon(reap_orphans, self._is_successor)
             async for received in signals:
                 name = signal.Signals(received).name
+                if self._first_process is not None:
+                    LOG.info("signal passed on", signal=name, pids=self._first_process.heed(received))
                 match received:
+                    case signal.SIGHUP | signal.SIGUSR2 if self._first_process is not None:
+                        pass  # meant for the golb that serves
                     case signal.SIGHUP:
                         nursery.start_soon(self._reload_in_turn)
                     case signal.SIGUSR2:
@@ -114,19 +143,21 @@ class Life:
                         self._was_told_to_stop = True
                         await self._stop()
 
+    def _is_successor(self, pid: int) -> bool:
+        """Tell whether a process has taken over, whose exit code `FirstProcess` needs, or is about to."""
+        return self._giver.successor is not None and self._giver.successor.pid == pid
+
     async def _reload_in_turn(self) -> None:
         """Reload when earlier ones have ended; it reads files, which may take long, and SIGTERM shall not wait for that."""
         async with self._reloading:
+            if self._serves and not self._is_draining:
+                self._notices.tell_reloading()
             await self._reload()
+            if self._serves and not self._is_draining:
+                self._notices.tell_ready()
 
     async def _replace(self, signal_name: str) -> None:
-        if os.getpid() == 1:
-            LOG.error(
-                "no successor started, this is a container's first process and the container would end with it",
-                signal=signal_name,
-                instead="roll out a new pod; eb_go_lb_takeover=on lets it take over on the same host's network",
-            )
-        elif not self._serves:
+        if not self._serves:
             LOG.warning("no successor started, golb does not serve yet", signal=signal_name)
         elif self._is_draining:
             LOG.warning("no successor started, golb is stopping", signal=signal_name)
@@ -142,12 +173,21 @@ class Life:
     async def _drain_for_successor(self) -> None:
         LOG.info("stopping", cause="another golb has taken over")
         self._is_draining = True
+        successor = self._giver.successor
+        if os.getpid() == _FIRST and not self._was_told_to_stop:
+            self._first_process = FirstProcess(INHERITED, None if successor is None else successor.pid)
+            atexit.register(self._first_process.stay)  # however this one ends
+        elif successor is not None:
+            self._notices.tell_successor(successor.pid)
+        else:
+            self._notices.tell_stopping()
         await self._drain(for_successor=True)
 
     async def _stop(self) -> None:
         if self._is_draining:
             return  # for a successor
         self._is_draining = True
+        self._notices.tell_stopping()
         # Whoever is about to take over is refused: this golb has been told to end the service, not to leave it to another one.
         self._offering.cancel()
         self._replacing.cancel()

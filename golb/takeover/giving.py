@@ -49,10 +49,15 @@ class Giver:
         self.given = trio.Event()
         """Another process has taken over."""
         self.successor: trio.Process | None = None
-        """That process, if this one has started it."""
+        """That process, or the one that is about to take over, if this one has started it."""
 
-    async def give(self, channel: Channel) -> bool:
-        """Do so, for who has opened the channel; return whether this process serves no more."""
+    async def give(self, channel: Channel, process: trio.Process | None = None) -> bool:
+        """Do so, for who has opened the channel; return whether this process serves no more.
+
+        Args:
+            channel: to the other process.
+            process: that process, if this one has started it.
+        """
         deadline_s = trio.current_time() + _READY_TIMEOUT_S
         try:
             with trio.fail_at(deadline_s):
@@ -60,14 +65,14 @@ class Giver:
             if self._is_busy:  # asked only now: one that says nothing keeps nobody else from it
                 await _refuse(channel, "another one takes over")
                 return False
-            self._is_busy = True
+            self._is_busy, self.successor = True, process
             try:
                 with trio.fail_at(deadline_s):
                     LOG.info("is to be taken over", by=asker)
                     await self._pass_sockets(channel)
                     await _hear(channel, "ready")
             except BaseException:
-                self._is_busy = False
+                self._is_busy, self.successor = False, None
                 raise
         except trio.Cancelled:
             await _refuse(channel, "it is stopping")  # otherwise the new one would take it for gone, and serve
@@ -128,8 +133,7 @@ async def start_successor(command: Sequence[str], environ: Mapping[str, str], gi
                 LOG.error("successor cannot be started", cause=str(exc))  # noqa: TRY400 - the node lacks something
                 return False
         LOG.info("successor started", pid=process.pid)
-        if await giver.give(channel):
-            giver.successor = process
+        if await giver.give(channel, process):
             LOG.info("successor serves", pid=process.pid)
             return True
     with trio.move_on_after(_END_TIMEOUT_S):

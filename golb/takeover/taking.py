@@ -130,7 +130,7 @@ async def _receive_sockets(channel: Channel, sockets: dict[str, list[socket.sock
         await channel.send({"take": {"pid": os.getpid(), "version": __version__}})
     while True:
         message, descriptors = await channel.receive_descriptors()
-        received = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        received = [_listener(descriptor) for descriptor in descriptors]
         match message:
             case {"sockets": place}:
                 sockets.setdefault(place, []).extend(received)
@@ -138,6 +138,13 @@ async def _receive_sockets(channel: Channel, sockets: dict[str, list[socket.sock
                 raise _Refused(reason)
             case _:
                 return
+
+
+def _listener(descriptor: int) -> socket.socket:
+    sock = socket.socket(fileno=descriptor)
+    # It does not block, but Python would not know: `dup` would then let it block, the old golb's too, since both share its flags.
+    sock.setblocking(False)
+    return sock
 
 
 def _channel(host: str, port: int, environ: Mapping[str, str], *, is_wanted: bool) -> Channel | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from commands.doctors import NOWHERE, weights
 
+from golb.cli import run
+from golb.commands import doctor_variables
 from golb.commands.doctor_report import Check, Report
 
 if TYPE_CHECKING:
@@ -100,3 +102,38 @@ def test_a_wrong_variable_is_said_once_and_what_depends_on_it_is_skipped(
 def test_the_handler_that_balances_nothing_is_warned_of(doctor: Doctor) -> None:
     found = doctor(handler_type="")
     assert found.only("variables")[::2] == ("warning", "set eb_go_lb_handler_type=wrr")
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault", "advice"),
+    [
+        ({"workers": "0"}, "eb_go_lb_workers is '0'", "it accepts a number from 1 to 256, or auto"),
+        ({"workers": "many"}, "eb_go_lb_workers is 'many'", "it accepts a number from 1 to 256, or auto"),
+        ({"takeover": "yes"}, "eb_go_lb_takeover is 'yes'", "it accepts off | on"),
+        ({"drain_timeout": "none"}, "eb_go_lb_drain_timeout is 'none'", "it accepts a duration such as 10, "),
+        ({"tunnel_drain_timeout": "-1"}, "eb_go_lb_tunnel_drain_timeout is '-1'", "it accepts a duration such as 10, "),
+    ],
+)
+def test_golb_check_and_the_doctor_say_what_workers_takeover_and_drain_accept(
+    doctor: Doctor, capsys: pytest.CaptureFixture[str], variables: dict[str, str], fault: str, advice: str
+) -> None:
+    verdict, text, what_to_do = doctor(**variables).only("variables")
+    assert (verdict, text) == ("wrong", fault)
+    assert what_to_do.startswith(advice)
+    environ = {"eb_go_lb_zone": "zone-a"} | {f"eb_go_lb_{name}": value for name, value in variables.items()}
+    assert run(["check"], environ) == 2
+    assert capsys.readouterr().err.startswith(f"{fault}; {advice}")
+
+
+@pytest.mark.parametrize(("cores", "verdict"), [(3, "ok"), (2, "warning")])
+def test_more_workers_than_cores_are_warned_of(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, cores: int, verdict: str
+) -> None:
+    monkeypatch.setattr(doctor_variables, "usable_cores", lambda: cores)
+    assert doctor(workers="3").only("variables")[0] == verdict
+
+
+def test_a_drain_without_any_time_is_warned_of(doctor: Doctor) -> None:
+    verdict, text, advice = doctor(drain_timeout="0").only("variables")
+    assert (verdict, text.partition(":")[0]) == ("warning", "eb_go_lb_drain_timeout is 0")
+    assert "not no limit" in advice

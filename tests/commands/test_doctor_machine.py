@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,6 +105,17 @@ async def test_a_port_that_no_connection_is_given_is_well_chosen(net: Path, port
 async def test_more_connections_than_descriptors_are_warned_of(net: Path) -> None:
     text, *_ = await limits_of(net, max_connections="1000000000")
     assert "eb_go_lb_max_connections=1000000000 takes 2,000,000,512" in text
+
+
+async def test_each_worker_needs_descriptors_for_its_share_of_the_connections(
+    net: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 10_000))
+    text, *_ = await limits_of(net, max_connections="8000", workers="1")
+    assert text == "10,000 file descriptors at most; eb_go_lb_max_connections=8000 takes 16,512"
+    assert not [text for text in await limits_of(net, max_connections="8000", workers="2") if "descriptors" in text]
+    text, *_ = await limits_of(net, max_connections="18001", workers="2")
+    assert text.endswith("; of 2 workers each has its share: eb_go_lb_max_connections=18001 takes 18,514")
 
 
 async def test_a_kernel_that_does_not_show_its_limits_is_no_fault(tmp_path: Path) -> None:

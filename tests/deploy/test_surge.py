@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,13 +19,15 @@ import pytest
 import yaml
 from attrs import define
 from kubernetes_validate.utils import all_versions
+from support.container import children_of, in_container
 from support.golb_family import GolbFamily, parent_of, whole_family
 from support.golb_process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-K8S = Path(__file__).parents[2] / "deploy" / "k8s"
+ROOT = Path(__file__).parents[2]
+K8S = ROOT / "deploy" / "k8s"
 PORT = "8080"
 # A golb is there within a second; the rest is for a machine that does other work.
 TIMEOUT_S = 60.0
@@ -68,6 +72,21 @@ def test_a_nodes_new_pod_comes_before_its_old_one_goes(daemon_set: Any, containe
     assert daemon_set["spec"]["template"]["spec"]["hostNetwork"] is True
 
 
+def test_golb_is_the_containers_first_process(daemon_set: Any, container: Any) -> None:
+    assert "command" not in container
+    assert "args" not in container
+    assert entrypoint() == ["python", "-m", "golb"]
+    # Otherwise the first process is the pod's, and golb just one of the others.
+    assert not daemon_set["spec"]["template"]["spec"].get("shareProcessNamespace")
+
+
+def entrypoint() -> list[str]:
+    """Return what the image runs."""
+    (found,) = re.findall(r"^ENTRYPOINT (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    command: list[str] = json.loads(found)
+    return command
+
+
 def test_no_probe_names_a_port_that_is_not_declared(container: Any) -> None:
     probes = [container[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness")]
     asked = [probe[way]["port"] for probe in probes for way in ("tcpSocket", "httpGet") if probe.get(way)]
@@ -76,7 +95,7 @@ def test_no_probe_names_a_port_that_is_not_declared(container: Any) -> None:
 
 @define
 class Pod:
-    """The container, as far as one can be had without an engine: its command in its environment."""
+    """The container, as far as one can be had without an engine: the image's command in the container's environment."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -84,9 +103,14 @@ class Pod:
     readiness: str
     """The command of its probe."""
 
+    @property
+    def first(self) -> int:
+        """The process id of the first process, outside."""
+        (found,) = children_of(self.process.pid)
+        return found
+
     def processes(self) -> list[int]:
-        shell = self.process.pid
-        return [pid for pid in self.family.pids() if shell in (pid, parent_of(pid))]
+        return [pid for pid in self.family.pids() if self.process.pid in (pid, parent_of(pid))]
 
     def has_said(self, message: str) -> bool:
         return f'"{message}"' in self.log.read_text()
@@ -99,7 +123,7 @@ class Pod:
         return probe.returncode == 0
 
     def terminate(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
+        os.kill(self.first, signal.SIGTERM)
         return self.process.wait(TIMEOUT_S)
 
 
@@ -133,7 +157,7 @@ class Node:
         environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         path = self.folder / f"pod-{self._pods}.log"
         log = self.stack.enter_context(path.open("wb"))
-        process = subprocess.Popen(self.container["command"], env=environ, stdout=log, stderr=log)
+        process = subprocess.Popen(in_container(*entrypoint()), env=environ, stdout=log, stderr=log)
         self.stack.callback(process.wait)
         readiness = self.container["readinessProbe"]["exec"]["command"][-1].replace(f":{PORT}", f":{self.port}")
         return Pod(process, path, self.family, readiness)
@@ -176,7 +200,5 @@ def test_a_golb_that_cannot_start_ends_its_container_and_the_old_one_stays_ready
     wait_until(old.is_ready)
     assert node.start(queue="many").process.wait(TIMEOUT_S) == 2
     assert old.is_ready()
-    for pid in old.processes():
-        if pid != old.process.pid:
-            os.kill(pid, signal.SIGKILL)
-    assert old.process.wait(TIMEOUT_S) == 128 + signal.SIGKILL
+    os.kill(old.first, signal.SIGKILL)
+    assert old.process.wait(TIMEOUT_S) != 0

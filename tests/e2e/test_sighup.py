@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 MARK = b"X-Forwarded-Host-Eb-B: 1.0"
 # Between two calls: some 20 a second.
 PAUSE_S = 0.05
+# Under load; together they make some 200 calls a second, a third of them on new connections.
+KEPT, FRESH = 64, 4
+KEPT_PAUSE_S = 0.5
+RENEWALS = 3
+CONNECTIONS = 8
+"""So many that each worker has some."""
 
 
 @define
@@ -193,3 +199,48 @@ async def test_a_renewed_certificate_is_shown_to_new_clients_and_a_bad_one_to_no
         told = await around.reload("eb_go_lb_queue=0")
         assert told["message"] == "not reloaded, all stays as it was"
         assert (await around.call(get("f"))).status == 200
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_certificates_renewed_under_load_cost_no_call(tmp_path: Path, workers: str) -> None:
+    files = make_tls_files(tmp_path)
+    trusts_all = files.client_context()
+    kept = Counter[int]()
+
+    async def keep_calling_on_one_connection(port: int, client: int) -> None:
+        async with await connect(port, trusts_all) as wire:
+            while True:
+                await wire.send(get("f"))
+                response = await wire.read_response()
+                assert (response.status, response.head.values(b"Connection")) == (200, [])
+                kept[client] += 1
+                await trio.sleep(KEPT_PAUSE_S)
+
+    async def all_are_answered() -> None:
+        before = kept.copy()
+        await until(lambda: all(kept[client] > before[client] for client in range(KEPT)))
+
+    async with reloadable(tmp_path, ssl_context=trusts_all, workers=workers, **files.variables) as around:
+        fresh = Counter[int]()
+        async with trio.open_nursery() as nursery:
+            for client in range(KEPT):
+                nursery.start_soon(keep_calling_on_one_connection, around.golb.port, client)
+            for _ in range(FRESH):
+                nursery.start_soon(around.keep_calling, fresh)
+            for _ in range(RENEWALS):
+                await all_are_answered()
+                replaced, files = files, make_tls_files(tmp_path)
+                files.authority.configure_trust(trusts_all)
+                assert (await around.reload())["certificate"] == "read again"
+                for _ in range(CONNECTIONS):
+                    await (await connect(around.golb.port, files.client_context())).close()
+                    with pytest.raises(trio.BrokenResourceError):
+                        await connect(around.golb.port, replaced.client_context())
+            (tmp_path / "key.pem").write_text("none")
+            told = await around.reload()
+            assert told["message"] == "not reloaded, all stays as it was"
+            assert told["problems"][0].endswith("but the second holds no private key")
+            await (await connect(around.golb.port, files.client_context())).close()
+            await all_are_answered()
+            nursery.cancel_scope.cancel()
+        assert set(fresh) == {200}

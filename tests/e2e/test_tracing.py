@@ -6,39 +6,45 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 from support.client import Client, call
 from support.collector import running_collector
+from support.golb_family import GolbFamily, client_ports
 from support.golb_process import GolbProcess, free_port
 from support.pods import run_pods
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
     from support.pods import Pod
 
 
-def golb_with(directory: Path, pod: Pod) -> GolbProcess:
+def golb_with(directory: Path, pod: Pod, **variables: str) -> GolbProcess:
     """Make a golb that traces, whose function f has one endpoint."""
     weights = directory / "weights.json"
     weights.write_text(json.dumps({"f": {"ips": [pod.ip], "weights": [1]}}))
-    return GolbProcess(weight_updater="file", weights_file=str(weights), tracing="otlp")
+    return GolbProcess(weight_updater="file", weights_file=str(weights), tracing="otlp", **variables)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_golb_that_ends_has_exported_the_spans_of_all_calls(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
     with trio.fail_after(30), running_collector() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
         monkeypatch.setenv("OTEL_SERVICE_NAME", "edge")
         async with run_pods(1) as (pod,):
-            with golb_with(tmp_path, pod) as golb:
-                async with await Client.connect(golb.port) as client:
-                    for _ in range(20):
+            with golb_with(tmp_path, pod, workers=workers) as golb:
+                async with AsyncExitStack() as stack:
+                    clients = [await stack.enter_async_context(await Client.connect(golb.port)) for _ in range(10)]
+                    for client in clients * 2:
                         assert (await client.call("/function/f")).status == 200
+                    for worker in GolbFamily(golb.port).workers(golb.pid).values():
+                        assert client_ports(worker, golb.port)
                 assert golb.stop() == 0
     assert len(collector.of_servers()) == len(collector.of_clients()) == 20
     assert {(one["service.name"], one["service.instance.id"]) for one in collector.resources} == {

@@ -50,6 +50,7 @@ async def test_where_the_successor_fails_the_old_one_goes_on_and_the_next_one_is
         with structlog.testing.capture_logs() as logs:
             assert not await start(old, "dies")
         assert (logs[-1]["event"], logs[-1]["exit"]) == ("successor failed", 3)
+        assert old.giver.successor is None
         assert old.stops == 0
         assert descriptors() == before
         assert await start(old, "serves")

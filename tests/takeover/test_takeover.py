@@ -52,6 +52,8 @@ async def test_the_sockets_arrive_and_nobody_finds_the_port_closed(is_found: boo
                     accepted.close()
                     assert address == client.getsockname()
             assert not listener.get_inheritable()
+            with listener.dup():
+                assert not os.get_blocking(listener.fileno())  # nor does the old one's, whose flags are the same
 
 
 async def test_more_sockets_than_one_message_holds_arrive_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
