@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 IMAGE ?= edgebench/go-load-balancer
 TAG ?= latest
 SECONDS ?= 600
-WORKERS ?= 3
+WORKERS ?= 4
 PLATFORMS ?= linux/amd64,linux/arm64,linux/arm/v7
 
 .DEFAULT_GOAL := all

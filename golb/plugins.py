@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import cache
 from importlib.metadata import entry_points
 from inspect import isabstract
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -10,6 +12,7 @@ from golb.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.metadata import EntryPoints
 
 T = TypeVar("T")
 
@@ -20,7 +23,7 @@ _VARIABLES = {HANDLERS: "eb_go_lb_handler_type", WEIGHT_UPDATERS: "eb_go_lb_weig
 
 def plugin_names(group: str) -> list[str]:
     """Return, sorted, what can be chosen in a group."""
-    return sorted({point.name.lower() for point in entry_points(group=group)})
+    return sorted({point.name.lower() for point in _points(group)})
 
 
 def load_plugin(group: str, name: str, base: Callable[..., T]) -> Callable[..., T]:
@@ -29,7 +32,7 @@ def load_plugin(group: str, name: str, base: Callable[..., T]) -> Callable[..., 
     Raises:
         ConfigError: it cannot be imported, or is no class that implements `base`.
     """
-    point = next(point for point in entry_points(group=group) if point.name.lower() == name)
+    point = next(point for point in _points(group) if point.name.lower() == name)
     try:
         found = point.load()
     except Exception as exc:  # whatever the module of another package raises when it is imported
@@ -38,6 +41,17 @@ def load_plugin(group: str, name: str, base: Callable[..., T]) -> Callable[..., 
     if not (isinstance(found, type) and isinstance(base, type) and issubclass(found, base)) or isabstract(found):
         raise _refusal(group, name, f"{point.value} is no class that implements {base.__module__}.{base.__name__}")
     return cast("Callable[..., T]", found)
+
+
+def _points(group: str) -> EntryPoints:
+    return _points_on(tuple(sys.path), group)
+
+
+@cache
+def _points_on(path: tuple[str, ...], group: str) -> EntryPoints:
+    """Look at what is installed: some 20 ms, several times at each start."""
+    del path  # it is looked at on `sys.path`
+    return entry_points(group=group)
 
 
 def _refusal(group: str, name: str, reason: str) -> ConfigError:

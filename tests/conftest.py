@@ -1,4 +1,7 @@
-"""What the tests share: one real etcd for all that a process runs. Each test keeps to keys of its own."""
+"""What the tests share: the rewriting of their files, and one real etcd for all that a process runs.
+
+Each test keeps to keys of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ import gc
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from demo.etcd import EtcdProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 # Where an environment forbids bytecode, each process of pytest rewrites all tests again, which takes it some 13 s, and each
 # golb that a test starts compiles what has changed.
@@ -22,6 +27,39 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What a shell starts in the background ignores SIGINT, and so does all that it starts in turn; tests send it (POSIX, 2.11).
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says how busy the machine is, and no more.
+hypothesis.settings.register_profile("golb", deadline=None)
+hypothesis.settings.load_profile("golb")
+
+_TESTS = Path(__file__).parent
+# What pytest-xdist tells its processes: gw0, gw1 and so on, of so many.
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Have each process collect a share of the folders and files first that no other one begins with.
+
+    pytest rewrites each file of tests that it has not seen before, which takes ten seconds for all of them. So each process
+    rewrites its share, and reads what the others have rewritten of theirs; else each would rewrite all of them.
+    """
+    report = yield
+    children = report.result
+    if collector.path == _TESTS and children:
+        shares = [children[first::_PROCESSES] for first in range(_PROCESSES)]
+        report.result = [child for share in shares[_PROCESS:] + shares[:_PROCESS] for child in share]
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the tests into the order of their paths, as all processes of pytest-xdist have to have the same."""
+    if _PROCESSES > 1:
+        items.sort(key=lambda item: item.path)
 
 
 def pytest_collection_finish() -> None:

@@ -18,6 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.golb_process import GolbProcess
 
+from demo.ports import choose_ports
+from golb.errors import ConfigError
+from golb.handlers import Handler
+from golb.plugins import HANDLERS, WEIGHT_UPDATERS, load_plugin
+from golb.updaters import WeightUpdater
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -38,6 +44,11 @@ class Failing(WeightUpdater):
 class Refusing(DummyHandler):
     def handle_weight_update(self, update):
         raise RuntimeError("not for me")
+
+
+class Unmade(DummyHandler):
+    def __init__(self, context):
+        raise RuntimeError("nothing to start from")
 """
 FAULTY_PROJECT: dict[str, Any] = {
     "name": "golb-faulty",
@@ -49,6 +60,7 @@ FAULTY_PROJECT: dict[str, Any] = {
             "function": "json:dumps",
             "abstract": "golb.handlers:Handler",
             "Refusing": "golb_faulty:Refusing",
+            "unmade": "golb_faulty:Unmade",
         },
         "golb.weight_updaters": {"failing": "golb_faulty:Failing", "handler": "golb_faulty:Refusing"},
     },
@@ -92,9 +104,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         build_wheel(directory, tomllib.loads(block("toml"))["project"], block("python")),
         build_wheel(directory, FAULTY_PROJECT, FAULTY_MODULE),
     ]
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    install = ["install", "--no-index", "--no-deps", "--target", str(directory / "site"), *map(str, wheels)]
-    subprocess.run([*pip, *install], check=True, timeout=60)
+    for wheel in wheels:
+        # To unpack a wheel of pure Python is to install it (the packaging specification "Binary distribution format").
+        with zipfile.ZipFile(wheel) as packed:
+            packed.extractall(directory / "site")
     return directory / "site"
 
 
@@ -112,27 +125,18 @@ def get(port: int, targets: list[str]) -> Iterator[tuple[int, str]]:
             yield response.status, response.read().decode()
 
 
-def refusal(**variables: str) -> str:
-    """Return the only line that golb ends with, on stderr and by code 2."""
-    environ = os.environ | {f"eb_go_lb_{name}": text for name, text in variables.items()} | {"eb_go_lb_zone": "zone-a"}
-    done = subprocess.run(
-        [sys.executable, "-m", "golb"], env=environ, capture_output=True, timeout=30, check=False, text=True
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
-    return line
-
-
 def test_the_example_is_no_longer_than_it_says() -> None:
     assert len(block("python").splitlines()) <= 30
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_the_example_answers_with_its_own_handler_and_its_own_weights(
-    environment: None, monkeypatch: pytest.MonkeyPatch
+    environment: None, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     weights = {"resnet": {"ips": ["10.42.0.5:8080", "10.42.0.6"], "weights": [3, 1]}}
     monkeypatch.setenv("FIXED_WEIGHTS", json.dumps(weights))
-    with GolbProcess(handler_type="Whose-Turn", weight_updater="fixed") as golb:
+    with GolbProcess(handler_type="Whose-Turn", weight_updater="fixed", workers=workers) as golb:
+        # On one connection, so that one worker answers.
         answers = Counter(get(golb.port, ["/function/resnet"] * 40))
         assert answers == {(200, "10.42.0.5:8080"): 30, (200, "10.42.0.6:80"): 10}
         assert list(get(golb.port, ["/function/other"])) == [(404, "no endpoint")]
@@ -143,32 +147,92 @@ def test_the_example_answers_with_its_own_handler_and_its_own_weights(
 
 def test_the_names_of_plugins_are_offered_in_the_help(environment: None) -> None:
     done = subprocess.run([sys.executable, "-m", "golb", "--help"], capture_output=True, timeout=30, check=True)
-    assert b"accepts abstract | alien | dummy | function | missing | refusing | whose-turn | wrr\n" in done.stdout
+    assert (
+        b"accepts abstract | alien | dummy | function | missing | refusing | unmade | whose-turn | wrr\n" in done.stdout
+    )
     assert b"accepts etcd | failing | file | fixed | handler\n" in done.stdout
 
 
-OTHER_HANDLERS = {"abstract", "alien", "dummy", "function", "missing", "refusing", "whose-turn", "wrr"}
+MISSING = "no_such_module:Handler cannot be loaded (ModuleNotFoundError: No module named 'no_such_module')"
+
+
+def handler_refusal(name: str, reason: str) -> str:
+    others = sorted(
+        {"abstract", "alien", "dummy", "function", "missing", "refusing", "unmade", "whose-turn", "wrr"} - {name}
+    )
+    return f"eb_go_lb_handler_type is '{name}', but {reason}; it accepts {' | '.join(others)}"
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("missing", "no_such_module:Handler cannot be loaded (ModuleNotFoundError: No module named 'no_such_module')"),
+        ("missing", MISSING),
         ("alien", "json:JSONDecoder is no class that implements golb.handlers.base.Handler"),
         ("function", "json:dumps is no class that implements golb.handlers.base.Handler"),
         ("abstract", "golb.handlers:Handler is no class that implements golb.handlers.base.Handler"),
     ],
 )
-def test_what_is_no_handler_ends_golb_with_one_line(name: str, reason: str, environment: None) -> None:
-    others = " | ".join(sorted(OTHER_HANDLERS - {name}))
-    assert refusal(handler_type=name) == f"eb_go_lb_handler_type is '{name}', but {reason}; it accepts {others}"
+def test_what_is_no_handler_is_refused_by_one_line(
+    name: str, reason: str, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(site))
+    with pytest.raises(ConfigError) as refused:
+        load_plugin(HANDLERS, name, Handler)
+    assert str(refused.value) == handler_refusal(name, reason)
 
 
-def test_what_is_no_weight_updater_ends_golb_with_one_line(environment: None) -> None:
-    assert refusal(weight_updater="handler") == (
+def test_what_is_no_weight_updater_is_refused_by_one_line(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(site))
+    with pytest.raises(ConfigError) as refused:
+        load_plugin(WEIGHT_UPDATERS, "handler", WeightUpdater)
+    assert str(refused.value) == (
         "eb_go_lb_weight_updater is 'handler', but golb_faulty:Refusing is no class that implements "
         "golb.updaters.base.WeightUpdater; it accepts etcd | failing | file | fixed"
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "name", "line"),
+    [
+        ("handler_type", "missing", handler_refusal("missing", MISSING)),
+        (
+            "weight_updater",
+            "handler",
+            "eb_go_lb_weight_updater is 'handler', but golb_faulty:Refusing is no class that",
+        ),
+    ],
+)
+def test_a_plugin_that_is_refused_ends_golb_with_that_line_and_code_2(
+    variable: str, name: str, line: str, environment: None
+) -> None:
+    environ = os.environ | {"eb_go_lb_zone": "zone-a", f"eb_go_lb_{variable}": name}
+    golb = [sys.executable, "-m", "golb"]
+    done = subprocess.run(golb, env=environ, capture_output=True, timeout=30, check=False, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(line)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_handler_that_cannot_be_made_ends_golb_with_code_2_however_many_were_to_serve(
+    workers: str, environment: None, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.json"
+    weights.write_text("{}")
+    environ = os.environ | {
+        "eb_go_lb_zone": "zone-a",
+        "eb_go_lb_handler_type": "unmade",
+        "eb_go_lb_weight_updater": "file",
+        "eb_go_lb_weights_file": str(weights),
+        "eb_go_lb_workers": workers,
+        "eb_go_lb_listen_port": str(choose_ports([None])[0]),
+        "eb_go_lb_admin_listen": "off",
+    }
+    golb = [sys.executable, "-m", "golb"]
+    done = subprocess.run(golb, env=environ, capture_output=True, timeout=30, check=False, text=True)
+    assert done.returncode == 2, done.stderr
+    cause = "eb_go_lb_handler_type is 'unmade', but its handler cannot be made: RuntimeError('nothing to start from')"
+    assert cause in done.stderr
 
 
 def test_plugins_that_fail_while_golb_runs_are_logged_and_stop_nothing(environment: None) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Weights = dict[int, int | float]
 
-REPEATABLE = settings(derandomize=True, deadline=None)
+REPEATABLE = settings(derandomize=True, deadline=None, max_examples=60)
 SEEDS = st.integers(0, 2**32)
 
 

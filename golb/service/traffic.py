@@ -11,6 +11,7 @@ import trio
 
 from golb.access_log import AccessLog
 from golb.deadlines import Deadlines
+from golb.errors import ConfigError
 from golb.handlers import Handler, HandlerContext
 from golb.logs import set_log_level
 from golb.observed import Observed
@@ -72,7 +73,7 @@ class Traffic:
             resting=resting_endpoints(config, on_health),
             targets=config.target_networks,
         )
-        self.handler = load_plugin(HANDLERS, config.handler_type, Handler)(HandlerContext(config, self._upstream))
+        self.handler = _make_handler(config, self._upstream)
         self._access_log: AccessLog | None = None
         if config.access_log != "off":
             self._access_log = AccessLog(
@@ -146,3 +147,16 @@ class Traffic:
         if not self.is_loaded.is_set():
             self.handler.handle_weights_loaded()
             self.is_loaded.set()
+
+
+def _make_handler(config: Config, upstream: Upstream) -> Handler:
+    make = load_plugin(HANDLERS, config.handler_type, Handler)
+    try:
+        return make(HandlerContext(config, upstream))
+    except ConfigError:
+        raise
+    except Exception as exc:  # it may be another package's, and no other try would go better
+        LOG.exception("handler cannot be made", handler=config.handler_type)
+        raise ConfigError(
+            f"eb_go_lb_handler_type is {config.handler_type!r}, but its handler cannot be made: {exc!r}"
+        ) from exc

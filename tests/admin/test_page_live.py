@@ -72,7 +72,7 @@ def node(etcd: EtcdProcess, browser: Browser) -> Iterator[Node]:
     address = f"127.0.0.1:{port}"
     with (
         GolbProcess(zone=ZONE, etcd_host=etcd.client_url, admin_listen=address) as golb,
-        httpx.Client(trust_env=False) as http,
+        httpx.Client(verify=False, trust_env=False) as http,
     ):
         yield Node(golb, f"http://{address}", etcd, http)
 

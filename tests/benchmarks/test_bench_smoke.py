@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import growth as growth_module
 from benchmarks.compare import Pace
 from benchmarks.cores import read_cores
 from benchmarks.growth import grow
@@ -68,7 +69,8 @@ def test_golb_and_nginx_are_measured_and_nothing_stays_behind(tmp_path: Path) ->
     assert processes_marked(mark) == []
 
 
-def test_how_golb_s_cost_grows_is_measured(tmp_path: Path) -> None:
+def test_how_golb_s_cost_grows_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth_module, "NODE_ROUNDS", 2)  # long enough for a second of puts
     cores = read_cores()
     said: list[str] = []
     growth = grow(
