@@ -45,6 +45,7 @@ def _start_of(name: bytes) -> bytes | None:
 
     What golb replaces does not go on, nor what an endpoint could take for a field that golb reads or writes.
     """
+    start = LINE_STARTS[name]  # of a mark too, since it refuses what is no name
     if name in _REPLACED:
         return b""
     if name in _SPECIAL or name.startswith(MARK_PREFIX):
@@ -52,7 +53,7 @@ def _start_of(name: bytes) -> bytes | None:
     alike = dashed(name)
     if alike in _REPLACED or alike in _SPECIAL or alike.startswith(MARK_PREFIX):
         return b""
-    return LINE_STARTS[name]
+    return start
 
 
 _STARTS = by_name(_start_of)
@@ -67,7 +68,7 @@ class RequestHeaders:
         own_mark: the name, in lower case, of this node's mark.
 
     Raises:
-        ValueError: a value holds a line break; only a server that is no HTTP/1.1 server lets one through.
+        ValueError: a name or a value could not stand in a line; only a server that is no HTTP/1.1 server lets one through.
     """
 
     # The defaults stand in the class: most requests have nothing of all this, and `is_plain` says so.
@@ -95,14 +96,12 @@ class RequestHeaders:
         """All of them do, and there is no body."""
         lines = self.lines
         special: Headers = []
-        if headers and not isinstance(headers[0], tuple):  # some servers have lists; what is remembered needs tuples
-            headers = [(name, value) for name, value in headers]  # type: ignore[unreachable] # by golb's own types
-        for header in headers:
-            line = _LINES[header]
+        for name, value in headers:  # some servers and middleware have lists; what is remembered needs tuples
+            line = _LINES[name, value]
             if line:
                 lines.append(line)
             elif line is None:
-                special.append(header)
+                special.append((name, value))
         if special:
             self.is_plain = False
             self._read_special(special, headers, own_mark)
@@ -142,7 +141,7 @@ class RequestHeaders:
             self.upgrade = protocols(self.upgrade) if b"upgrade" in options else b""
             dropped = droppable(options)
             if dropped:
-                self.lines = [line for header in headers if header[0] not in dropped and (line := _LINES[header])]
+                self.lines = [line for name, value in headers if name not in dropped and (line := _LINES[name, value])]
         self.lines += added
 
     def distrust(self) -> None:

@@ -14,19 +14,9 @@ if TYPE_CHECKING:
 Header = tuple[bytes, bytes]
 
 _REMEMBERED_BYTES = 256
-# Secrets, and what hardly ever comes twice.
-_NOT_REMEMBERED = frozenset(
-    {
-        b"authorization",
-        b"cookie",
-        b"proxy-authorization",
-        b"set-cookie",
-        b"traceparent",
-        b"x-api-key",
-        b"x-auth-token",
-        b"x-request-id",
-    }
-)
+# In the names of headers with secrets: nearly each service has one of its own.
+_SECRET = re.compile(rb"auth|cookie|credential|key|passw|secret|session|signature|token")
+_HARDLY_EVER_TWICE = frozenset({b"traceparent", b"x-request-id"})
 _LINE = re.compile(rb"(%b): ?([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)" % TOKEN.pattern)
 _USUAL_CONNECTIONS = frozenset({b"close", b"keep-alive"})
 _USUAL_LENGTH_DIGITS = 18  # far below 64 bits
@@ -92,4 +82,9 @@ def written_lines(start_of: Callable[[bytes], bytes | None]) -> Remembered[Heade
 
 
 def _is_worth_it(name: bytes, length: int) -> bool:
-    return length <= _REMEMBERED_BYTES and name not in _NOT_REMEMBERED and not name.startswith(MARK_PREFIX)
+    return (
+        length <= _REMEMBERED_BYTES
+        and name not in _HARDLY_EVER_TWICE
+        and not name.startswith(MARK_PREFIX)
+        and _SECRET.search(name) is None
+    )

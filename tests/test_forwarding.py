@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -39,9 +39,17 @@ def test_a_header_goes_on_in_canonical_case_and_repeated_ones_in_order() -> None
 
 
 def test_headers_may_be_lists_as_some_servers_have_them() -> None:
-    headers = RequestHeaders([[b"accept", b"text/html"], [b"content-length", b"2"]], OWN_MARK)  # type: ignore[list-item]
-    assert headers.lines == [b"\r\nAccept: text/html"]
-    assert headers.length == 2
+    as_lists: Any = [[b"accept", b"text/html"], [b"content-length", b"2"]]
+    by_middleware: Any = [(b"accept", b"text/html"), [b"content-length", b"2"]]
+    for mixed in (as_lists, by_middleware):
+        headers = RequestHeaders(mixed, OWN_MARK)
+        assert headers.lines == [b"\r\nAccept: text/html"]
+        assert headers.length == 2
+
+
+def test_what_connection_names_in_lists_ends_here_too() -> None:
+    as_lists: Any = [[b"accept", b"text/html"], [b"connection", b"x-a"], [b"x-a", b"1"]]
+    assert RequestHeaders(as_lists, OWN_MARK).lines == [b"\r\nAccept: text/html"]
 
 
 def test_the_hosts_of_the_client_end_here() -> None:
@@ -228,6 +236,14 @@ def test_the_chain_grows_by_this_node_and_its_peer(
 def test_a_value_with_a_line_break_is_refused(name: bytes) -> None:
     with pytest.raises(ValueError, match="line break"):
         read((name, b"1\r\nX-Smuggled: 1"))
+
+
+@pytest.mark.parametrize("prefix", [b"x-a", b"x-forwarded-host-eb-b", b"x_final_host"])
+@pytest.mark.parametrize("rest", [b"\r\nx-smuggled", b"\n", b"\r", b": 1", b" b", b"\0", b"\xff"])
+def test_a_name_that_is_none_is_refused(prefix: bytes, rest: bytes) -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match="is no header name"):
+            read((prefix + rest, b"1"))
 
 
 DOUBTFUL = (

@@ -136,7 +136,7 @@ class WeightedRoundRobinHandler(Handler):
                     headers.distrust()
         call = Call(scope["method"], lead, receive, send, scope.get("extensions") or _NO_EXTENSIONS, began_s, began_s)
         try:
-            if not headers.is_plain or scope["http_version"] == "2":
+            if not headers.is_plain or scope["http_version"] >= "2":
                 await _take_what_has_arrived(call, scope, headers)
             endpoints = None if route is None else route.local if headers.forwarded else route.every
             # What nearly every request meets: no bound to keep, and nobody rests.
@@ -379,11 +379,11 @@ async def _take_what_has_arrived(call: Call, scope: Scope, headers: RequestHeade
     """Take what of the body need not be waited for, and note how the rest is to come.
 
     An endpoint may answer before the body has come, so a body that has not come must not hold the head back. Only
-    in HTTP/2 without a length nothing but the first event tells whether there is a body at all.
+    in HTTP/2 and 3 without a length nothing but the first event tells whether there is a body at all.
     """
     event: Event = {}
     more_body = True
-    if scope.get("golb.body_ready", False) or (scope["http_version"] == "2" and headers.length is None):
+    if scope.get("golb.body_ready", False) or (scope["http_version"] >= "2" and headers.length is None):
         asked_s = perf_counter()
         event = await call.receive()
         call.ready_s += perf_counter() - asked_s  # to wait is no work

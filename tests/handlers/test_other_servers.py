@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from golb.handlers import Handler
 
 
-async def ask(handler: Handler, **parts: Any) -> list[Event]:
+async def ask(handler: Handler, body: bytes = b"", **parts: Any) -> list[Event]:
     """Call the handler as such a server does, and return what it sends."""
     scope = {
         "type": "http",
@@ -25,7 +25,7 @@ async def ask(handler: Handler, **parts: Any) -> list[Event]:
         "headers": [[b"host", b"golb"]],  # lists, as ASGI has them
         "client": ["10.0.0.9", 50000],
     } | parts
-    received: list[Event] = [{"type": "http.request", "body": b"", "more_body": False}]
+    received: list[Event] = [{"type": "http.request", "body": body, "more_body": False}]
     sent: list[Event] = []
 
     async def receive() -> Event:
@@ -47,6 +47,21 @@ async def test_a_call_is_forwarded() -> None:
         seen = pods[0].requests[0]
         assert seen.target == b"/a%20b?c=d"
         assert (b"x-a", b"1") in seen.headers
+
+
+@pytest.mark.parametrize("http_version", ["2", "3"])
+async def test_a_body_without_a_length_is_forwarded_where_its_protocol_needs_none(http_version: str) -> None:
+    async with run_pods(1) as pods, running_golb(pods[0].ip) as golb:
+        sent = await ask(golb.handler, b"body", method="POST", http_version=http_version)
+        assert sent[0]["status"] == 200
+        assert sent[1]["body"].endswith(b" / 4")  # so many bytes the pod has got
+
+
+async def test_middleware_may_add_headers_as_lists_and_tuples() -> None:
+    async with run_pods(1) as pods, running_golb(pods[0].ip) as golb:
+        sent = await ask(golb.handler, headers=[(b"host", b"golb"), [b"x-a", b"1"]])
+        assert sent[0]["status"] == 200
+        assert (b"x-a", b"1") in pods[0].requests[0].headers
 
 
 @pytest.mark.parametrize(

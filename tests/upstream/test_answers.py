@@ -312,7 +312,14 @@ def test_the_same_bytes_in_any_cuts_are_the_same_answer(
     assert read((stream[index : index + 1] for index in range(len(stream))), head_request=head_request) == whole
 
 
-USUAL = answer(b"Server: a/1.0 (b)", b"X-Empty:", b"x-a:b", b"Connection: keep-alive", b"Content-Length: 2", body=b"ok")
+USUAL = answer(b"Server: a/1.0 (b)", b"x-a:b", b"Connection: keep-alive", b"Content-Length: 2", body=b"ok")
+
+
+def test_a_usual_answer_passes_the_parser_by_and_one_with_an_empty_header_does_not() -> None:
+    for stream, is_usual in ((USUAL, True), (USUAL.replace(b"x-a:b", b"x-a:"), False)):
+        reader = AnswerReader()
+        assert read([stream], reader).complete
+        assert reader._is_parsing is not is_usual  # noqa: SLF001 - it shows in nothing but the time that it takes
 
 
 @pytest.mark.parametrize("position", range(len(USUAL)))
@@ -337,6 +344,7 @@ def test_an_answer_with_one_byte_changed_is_read_whole_as_it_is_read_in_two(posi
         (b"Content-Length: 2", b"Connection: x-a", b"X-A: 1"),
         (b"Content-Length: 2", b"Connection: Close"),
         (b"Content-Length: 2", b"Connection: keep-alive", b"Connection: close"),
+        (b"Content-Length: 2", b"Connection: close", b"Connection: keep-alive"),
         (b"Content-Length: 2", b"Connection: close, keep-alive"),
         (b"Content-Length: 2", b"X-Final-Host: a", b"X-Forwarded-For: b", b"X-Final-Host: c"),
         (b"Content-Length: 2", b"Upgrade: h2c", b"Keep-Alive: timeout=5"),
@@ -353,6 +361,14 @@ def test_a_head_that_comes_whole_says_what_it_says_in_two_pieces(lines: tuple[by
     for body in (b"ok", b"", b"o", b"ok" + answer(b"Content-Length: 0")):
         stream = answer(*lines, status=status, body=body)
         assert read([stream]) == read([stream[:3], stream[3:]])
+
+
+@pytest.mark.parametrize("cut", [len(USUAL) - 2, len(USUAL) - 1, len(USUAL)])
+@pytest.mark.parametrize("surplus", [b"\0", b"junk", answer(b"Content-Length: 0")])
+def test_bytes_behind_a_usual_answer_belong_to_no_answer_and_end_its_connection(cut: int, surplus: bytes) -> None:
+    stream = USUAL + surplus
+    seen = read([stream[:cut], stream[cut:]])
+    assert (seen.status, seen.body, seen.complete, seen.reusable) == (200, b"ok", True, False)
 
 
 def test_usual_answers_and_others_follow_each_other_on_one_connection() -> None:
