@@ -55,6 +55,11 @@ class Acceptor:
                 self._publish()
             task_status.started()
 
+    def publish_again(self) -> None:
+        """Tell the other workers what this one has, of which somebody else may have told them; nothing if it does not accept."""
+        if self._admission.on_change is not None:
+            self._publish()
+
     def withdraw(self) -> None:
         """Have nothing more passed here; whoever takes this worker's place tells the others what it takes."""
         if not self._is_ending:

@@ -112,6 +112,10 @@ class Server:
         self._acceptor.withdraw()
         self._drain_requested.set()
 
+    def publish_load(self) -> None:
+        """Tell the other workers again how many connections this one has; nothing if it does not accept."""
+        self._acceptor.publish_again()
+
     def waiting_for(self) -> dict[str, int]:
         """Return how many requests are in flight, connections without a request, and tunnels there are."""
         idle = len(self._timeouts.idle) + len(self._timeouts.head)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 LOG = structlog.get_logger()
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+_GOING_ON = (signal.SIGHUP, signal.SIGUSR2)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, *_GOING_ON)
 # The id of a container's first process, within the container.
 _FIRST = 1
 
@@ -91,6 +92,10 @@ class Life:
         """
         if os.getpid() == _FIRST:
             self._heed_to_the_end()
+        else:
+            for each in _GOING_ON:
+                # When `run` heeds it no more. A handler would not do: Python takes those back before it has ended.
+                signal.signal(each, signal.SIG_IGN)
         with trio.open_signal_receiver(*_SIGNALS) as signals:
             task_status.started()
             await self._heed(signals, service)
@@ -101,10 +106,11 @@ class Life:
 
     async def offer(self) -> None:
         """Tell that this golb serves; let a new one take its place, if the configuration allows it."""
-        self._notices.tell_ready()
-        if self._config.takeover:
-            with self._offering:
-                await offer(self._config.listen_host, self._config.listen_port, self._giver)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._notices.tell_ready)
+            if self._config.takeover:
+                with self._offering:
+                    await offer(self._config.listen_host, self._config.listen_port, self._giver)
 
     def _heed_to_the_end(self) -> None:
         """Have signals heeded when `run` does it no more: the kernel drops those for which a container's first process has no handler."""
@@ -141,20 +147,25 @@ class Life:
                     case _:
                         LOG.info("stopping", signal=name)
                         self._was_told_to_stop = True
-                        await self._stop()
+                        nursery.start_soon(self._stop)  # may take seconds, for which a second signal shall not wait
 
     def _is_successor(self, pid: int) -> bool:
         """Tell whether a process has taken over, whose exit code `FirstProcess` needs, or is about to."""
         return self._giver.successor is not None and self._giver.successor.pid == pid
 
     async def _reload_in_turn(self) -> None:
-        """Reload when earlier ones have ended; it reads files, which may take long, and SIGTERM shall not wait for that."""
+        """Reload when an earlier one has ended; it reads files, which may take long, and SIGTERM shall not wait for that."""
+        if self._reloading.statistics().tasks_waiting:
+            return  # the one that waits will read what is there now
         async with self._reloading:
-            if self._serves and not self._is_draining:
-                self._notices.tell_reloading()
+            if self._is_draining:
+                LOG.warning("not reloaded, golb is stopping")
+                return
+            if self._serves:
+                await self._notices.tell_reloading()
             await self._reload()
             if self._serves and not self._is_draining:
-                self._notices.tell_ready()
+                await self._notices.tell_ready()
 
     async def _replace(self, signal_name: str) -> None:
         if not self._serves:
@@ -178,17 +189,17 @@ class Life:
             self._first_process = FirstProcess(INHERITED, None if successor is None else successor.pid)
             atexit.register(self._first_process.stay)  # however this one ends
         elif successor is not None:
-            self._notices.tell_successor(successor.pid)
+            await self._notices.tell_successor(successor.pid)
         else:
-            self._notices.tell_stopping()
+            await self._notices.tell_stopping()
         await self._drain(for_successor=True)
 
     async def _stop(self) -> None:
         if self._is_draining:
             return  # for a successor
         self._is_draining = True
-        self._notices.tell_stopping()
         # Whoever is about to take over is refused: this golb has been told to end the service, not to leave it to another one.
         self._offering.cancel()
         self._replacing.cancel()
+        await self._notices.tell_stopping()
         await self._drain(for_successor=False)

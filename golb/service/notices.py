@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from typing import TYPE_CHECKING
 
 import structlog
+import trio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,11 @@ LOG = structlog.get_logger()
 
 ADDRESS = "NOTIFY_SOCKET"
 """The variable that names the supervisor's socket; a successor has it too."""
+
+# A supervisor that waits in vain for this one ends what it has started; at a machine's start it has much to read.
+_READY_PATIENCE_S = 30.0
+# What comes next waits for these.
+_PATIENCE_S = 2.0
 
 
 class Notices:
@@ -30,28 +35,45 @@ class Notices:
         # In the abstract namespace, whose names begin with NUL (unix(7)).
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
 
-    def tell_ready(self) -> None:
+    async def tell_ready(self) -> None:
         """It serves, by the configuration that has been read last."""
-        self._tell("READY=1")
+        await self._tell(_READY_PATIENCE_S, "READY=1")
 
-    def tell_reloading(self) -> None:
+    async def tell_reloading(self) -> None:
         """It reads its configuration again; `tell_ready` has to follow."""
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        await self._tell(_PATIENCE_S, "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def tell_stopping(self) -> None:
+    async def tell_stopping(self) -> None:
         """It drains, and ends."""
-        self._tell("STOPPING=1")
+        await self._tell(_PATIENCE_S, "STOPPING=1")
 
-    def tell_successor(self, pid: int) -> None:
+    async def tell_successor(self, pid: int) -> None:
         """Another process of this unit takes over, so the end of this one will not be the end of the unit."""
-        self._tell(f"MAINPID={pid}")
+        await self._tell(_PATIENCE_S, f"MAINPID={pid}")
 
-    def _tell(self, *lines: str) -> None:
+    async def _tell(self, patience_s: float, *lines: str) -> None:
         if not self._address:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.setblocking(False)
-                sock.sendto("\n".join(lines).encode(), self._address)
+            with trio.fail_after(patience_s):
+                await _send("\n".join(lines).encode(), self._address)
+        except trio.TooSlowError:
+            cause = f"it has not read for {patience_s:g} s"
         except OSError as exc:
-            LOG.warning("supervisor not told", variable=ADDRESS, notice=lines[0], cause=os.strerror(exc.errno or 0))
+            cause = exc.strerror or str(exc)
+        else:
+            return
+        LOG.warning("supervisor not told", variable=ADDRESS, notice=lines[0], cause=cause)
+
+
+async def _send(datagram: bytes, address: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        sock.connect(address)  # so that the kernel tells when the other end has room
+        while True:
+            try:
+                sock.send(datagram)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(sock)
+            else:
+                return

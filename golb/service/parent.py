@@ -241,7 +241,7 @@ class _Parent:
         async with trio.open_nursery() as nursery:
             for worker in self._workers:
                 nursery.start_soon(tell, worker)
-        if missed:
+        if missed and not self._is_draining:  # those that end meanwhile need no configuration
             LOG.warning("not reloaded by all workers", workers=sorted(missed))
 
     def _place(self, index: int, link: int) -> Place:

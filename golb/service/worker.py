@@ -101,12 +101,6 @@ class _WorkerService:
         self._may_serve.set()  # and end at once
         await self._send({"drains": True})
 
-    def _publish(self) -> None:
-        """Tell the other workers again what this one has: the parent has told them that it takes nothing, as it did not answer."""
-        on_change = self._traffic.server.admission.on_change
-        if on_change is not None:  # it accepts
-            on_change()
-
     async def _follow_parent(self, nursery: trio.Nursery) -> None:
         try:
             while True:
@@ -114,7 +108,8 @@ class _WorkerService:
                     case {"ask_alive": _}:
                         await self._link.send({"alive": self._traffic.server.waiting_for()})
                     case {"publish": _}:
-                        self._publish()
+                        # As this process did not answer, the parent has told the others that it takes nothing.
+                        self._traffic.server.publish_load()
                     case {"weights": rows, "of": of, "last": is_last}:
                         await self._take_weights(rows, of)
                         # Each part is told of: a question whether this worker is alive waits behind many, and for seconds, where there is much to do.

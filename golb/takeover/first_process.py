@@ -15,7 +15,10 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 _STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -27,8 +30,9 @@ _SIGNALLED = 128
 class FirstProcess:
     """What is left of a golb that was taken over.
 
-    A successor may be taken over in turn, by a golb that it has started; then this process waits for that one. If it ends
-    with 0 unasked, and has started none, a golb of another container has taken over; then there is nobody to wait for.
+    A successor may be taken over in turn, by a golb that it has started; then this process waits for that one, or ends as that
+    one has if it was the first to end. If a successor ends with 0 unasked, and has started none, a golb of another container
+    has taken over; then there is nobody to wait for.
 
     Args:
         mark: a variable that those have in their environment that a golb has started to take its place, and no other process.
@@ -42,10 +46,15 @@ class FirstProcess:
         self._was_told = was_told
 
     def heed(self, number: int) -> list[int]:
-        """Pass a signal on, and return the ids of the processes that have got it: those which drain, too, heed what concerns them."""
+        """Pass a signal on, and return the ids of the processes that have got it: those which drain, too, heed what concerns them.
+
+        One that has just been started heeds nothing yet: it is to end if told to stop, but not by a signal that others go on with.
+        """
         self._was_told |= number in _STOPS
         reached = []
         for pid in self._marked():
+            if number not in _STOPS and not _heeds(pid, number):
+                continue
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, number)
                 reached.append(pid)
@@ -73,16 +82,14 @@ class FirstProcess:
 
     def _reap(self) -> int:
         """Reap what has ended; return the exit code of the last successor if it is among that, else 0."""
-        code = 0
-        with suppress(ChildProcessError):  # there are no children
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if not pid:
-                    break
-                if pid == self._successor:
-                    # The kernel has made its children those of this process before it told of its end.
-                    self._successor = next((child for child in self._marked() if _parent(child) == os.getpid()), None)
-                    code = os.waitstatus_to_exitcode(status)
+        codes = dict(_reaped())
+        if self._successor not in codes:
+            return 0
+        code = codes.pop(self._successor)
+        # The kernel has made its children those of this process before it told of its end, those that had ended too.
+        self._successor = next((child for child in self._marked() if _parent(child) == os.getpid()), None)
+        if self._successor is None and not code:
+            code = next((other for other in codes.values() if other), 0)  # of the one that had taken over from it
         return code if code >= 0 else _SIGNALLED - code
 
     def _marked(self) -> list[int]:
@@ -95,6 +102,26 @@ class FirstProcess:
                     if any(text.startswith(start) for text in (entry / "environ").read_bytes().split(b"\0")):
                         found.append(int(entry.name))
         return found
+
+
+def _reaped() -> Iterator[tuple[int, int]]:
+    """Reap all children that have ended, and yield their ids and exit codes."""
+    with suppress(ChildProcessError):  # there are no children
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            yield pid, os.waitstatus_to_exitcode(status)
+
+
+def _heeds(pid: int, number: int) -> bool:
+    """Tell whether a process has a handler for a signal (proc(5))."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has just ended
+        return False
+    caught = int(status.partition("\nSigCgt:")[2].split(maxsplit=1)[0], 16)
+    return bool(caught >> (number - 1) & 1)
 
 
 def _parent(pid: int) -> int:

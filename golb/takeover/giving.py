@@ -71,6 +71,7 @@ class Giver:
                     LOG.info("is to be taken over", by=asker)
                     await self._pass_sockets(channel)
                     await _hear(channel, "ready")
+                    await trio.lowlevel.checkpoint_if_cancelled()  # from here on there is no way back
             except BaseException:
                 self._is_busy, self.successor = False, None
                 raise
@@ -89,6 +90,9 @@ class Giver:
             await channel.send({"yours": True})
         except ChannelLost as exc:
             LOG.error("the new one is gone, though it was ready, and this one serves no more", cause=str(exc))  # noqa: TRY400
+        else:
+            if process is not None:
+                LOG.info("successor serves", pid=process.pid)
         self.given.set()
         return True
 
@@ -134,7 +138,6 @@ async def start_successor(command: Sequence[str], environ: Mapping[str, str], gi
                 return False
         LOG.info("successor started", pid=process.pid)
         if await giver.give(channel, process):
-            LOG.info("successor serves", pid=process.pid)
             return True
     with trio.move_on_after(_END_TIMEOUT_S):
         await process.wait()

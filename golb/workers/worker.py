@@ -254,13 +254,15 @@ class Worker:
         self.pid, self.started_s = process.pid, time.time()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(relay, process.stdout, self._around.print_output)
-                nursery.start_soon(relay, process.stderr, self._around.print_errors)
                 nursery.start_soon(self._converse, process, conversation)
                 nursery.start_soon(self._end_in_time, process, conversation)
-                code = await process.wait()
-                link.close()
-                nursery.cancel_scope.deadline = trio.current_time() + _OUTPUT_TIMEOUT_S
+                async with trio.open_nursery() as printing:
+                    printing.start_soon(relay, process.stdout, self._around.print_output)
+                    printing.start_soon(relay, process.stderr, self._around.print_errors)
+                    code = await process.wait()
+                    link.close()
+                    printing.cancel_scope.deadline = trio.current_time() + _OUTPUT_TIMEOUT_S
+                nursery.cancel_scope.cancel()
         finally:
             self.pid = 0
             if process.returncode is None:

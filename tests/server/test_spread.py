@@ -386,6 +386,18 @@ async def test_a_client_that_has_gone_on_its_way_takes_no_place() -> None:
             assert workers[1].server.admission.accepted == 1
 
 
+async def test_a_worker_that_somebody_has_withdrawn_is_passed_connections_again_once_it_has_said_so() -> None:
+    with shared_by(2) as shared:
+        async with running_workers(shared) as workers:
+            withdraw(shared.counts, 2, 1)
+            assert not shared.spread(0).has_taker()
+            workers[1].server.publish_load()
+            assert shared.spread(0).has_taker()
+            workers[1].server.drain()
+            workers[1].server.publish_load()
+            assert not shared.spread(0).has_taker()
+
+
 # The end of a worker.
 
 

@@ -102,3 +102,16 @@ async def test_an_old_one_that_has_stopped_for_a_successor_that_is_gone_ends_too
         assert old.stops == 1
         await end(old.giver.successor)
         assert {line["event"] for line in logs} >= {"is to be taken over", "successor started"}
+
+
+async def test_of_a_successor_that_is_gone_nobody_says_that_it_serves() -> None:
+    with running() as old:
+
+        async def stop() -> None:
+            assert old.giver.successor is not None
+            await old.giver.successor.wait()
+
+        old.giver = module.Giver(lambda: {old.place: old.listeners}, stop)
+        with structlog.testing.capture_logs() as logs:
+            assert await start(old, "dies_ready")
+        assert [line["event"] for line in logs][-1].startswith("the new one is gone")

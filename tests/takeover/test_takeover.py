@@ -141,6 +141,33 @@ async def test_a_new_one_whose_start_is_cancelled_leaves_nothing_open() -> None:
         assert descriptors() == before
 
 
+async def test_one_that_is_told_to_end_as_the_new_one_gets_ready_leaves_its_place_to_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told_to_end = trio.CancelScope()
+    receive = Channel.receive
+
+    async def receive_and_be_told(channel: Channel) -> dict[str, object]:
+        message = await receive(channel)
+        if "ready" in message:
+            told_to_end.cancel()
+        return message
+
+    monkeypatch.setattr(Channel, "receive", receive_and_be_told)
+    with running() as old:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, Channel(ours) as channel:
+            theirs.send(TAKE)
+            theirs.send(b'{"ready": true}')
+            theirs.settimeout(5)
+            with told_to_end:
+                await old.giver.give(channel)
+            assert told_to_end.cancelled_caught
+            messages = [json.loads(theirs.recv(65536)) for _ in range(3)]
+        assert messages[-1] == {"no": "it is stopping"}
+        assert old.stops == 0
+
+
 async def test_a_new_one_that_ends_when_it_was_ready_ends_the_old_one_too() -> None:
     with running() as old:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

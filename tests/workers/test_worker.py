@@ -232,6 +232,20 @@ async def test_one_that_is_killed_is_replaced_at_once_with_the_table_in_hand() -
     assert [(line["exit"], line["started_in_s"]) for line in ended(logs)] == [("SIGKILL", 0.0)]
 
 
+async def test_nothing_but_what_it_has_printed_keeps_another_one_from_taking_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_OUTPUT_TIMEOUT_S", 60.0)
+    async with running_worker() as parent:
+        pid = await parent.told("started")
+        await parent.worker.has_served.wait()
+        await parent.worker.tell({"print": "last words\n"})
+        assert parent.worker.questions is not None
+        assert await parent.worker.questions.ask("end") is None
+        assert await parent.told("started") != pid
+        assert parent.printed == "last words\n"
+
+
 async def test_one_that_is_ended_by_a_signal_without_a_name_is_replaced_too() -> None:
     with structlog.testing.capture_logs() as logs:
         async with running_worker() as parent:
