@@ -198,10 +198,22 @@ def _cpu_share(golb: Child, etcd_port: int, seconds: float) -> tuple[float, floa
         return (cpu_s(golb.pid) - cpu) / wall_s, (writer.revision() - revision) / wall_s
 
 
-def put_to_pick(writer: EtcdWriter, port: int, zone: str, endpoints: tuple[str, str], seconds: float) -> list[Pick]:
-    """Move all the weight to and fro for some seconds; return how long each move took to be seen."""
+def put_to_pick(
+    writer: EtcdWriter,
+    port: int,
+    zone: str,
+    endpoints: tuple[str, str],
+    seconds: float,
+    *,
+    timeout_s: float = _PICK_TIMEOUT_S,
+) -> list[Pick]:
+    """Move all the weight to and fro for some seconds; return how long each move took to be seen.
+
+    Raises:
+        LoadFailed: one was not seen within `timeout_s`, or the calls that look for it break off.
+    """
     picks: list[Pick] = []
-    connection = http.client.HTTPConnection(HOST, port, timeout=_PICK_TIMEOUT_S)
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
     deadline = time.monotonic() + seconds
 
     def answered_at() -> float:
@@ -220,8 +232,8 @@ def put_to_pick(writer: EtcdWriter, port: int, zone: str, endpoints: tuple[str, 
                 writer.send_put(function_key(zone, PROBE), weights_value({here: 1, there: 0}))
                 answered = waiting.submit(answered_at)
                 while _who_answers(connection) != here:
-                    if time.monotonic() - started > _PICK_TIMEOUT_S:
-                        raise LoadFailed(f"a put had decided no pick after {_PICK_TIMEOUT_S:g} s")
+                    if time.monotonic() - started > timeout_s:
+                        raise LoadFailed(f"a put had decided no pick after {timeout_s:g} s")
                 picked = time.monotonic()
                 picks.append(Pick((picked - started) * 1e3, (picked - answered.result()) * 1e3))
     except (OSError, http.client.HTTPException) as exc:
