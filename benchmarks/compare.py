@@ -110,6 +110,8 @@ def measure(
     started, cpu_before, core_before = time.monotonic(), cpu_s(process.pid), core_s(core)
     seen = load.run(url, script, connections=connections, seconds=pace.seconds)
     cpu, core_busy, wall_s = cpu_s(process.pid) - cpu_before, core_s(core) - core_before, time.monotonic() - started
+    rss_mib = resident_bytes(process.pid) / MIB
+    process.settle()  # a slow one has requests left whose clients have gone, and would take the next one's core for seconds
     process.check()
     if seen.requests == 0:
         raise LoadFailed("no request was answered")
@@ -118,7 +120,7 @@ def measure(
         rps=seen.rps,
         p50_ms=seen.p50_ms,
         p99_ms=seen.p99_ms,
-        rss_mib=resident_bytes(process.pid) / MIB,
+        rss_mib=rss_mib,
         errors=seen.errors,
         errors_by_kind={kind: count for kind, count in seen.errors_by_kind.items() if count},
         others_share=max(0.0, core_busy - cpu) / wall_s,

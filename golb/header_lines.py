@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from golb.headers import MARK_PREFIX, TOKEN
-from golb.remembered import Remembered
+from golb.memo import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -26,7 +26,7 @@ class UnusualError(LookupError):
     """A line is malformed, or decides more than one that is just passed on: a parser has to read the message."""
 
 
-def read_lines(unusual: Collection[bytes]) -> Remembered[bytes, Header]:
+def read_lines(unusual: Collection[bytes]) -> Memo[bytes, Header]:
     """Return what reads a line without its end: the header's name in lower case, and its value.
 
     It raises `UnusualError` for all but a part of what RFC 9112, 5, allows, in which a strict parser would find the same:
@@ -53,10 +53,10 @@ def read_lines(unusual: Collection[bytes]) -> Remembered[bytes, Header]:
     def is_worth_it(line: bytes) -> bool:
         return _is_worth_it(line.partition(b":")[0].lower(), len(line))
 
-    return Remembered(read, is_worth_it)
+    return Memo(read, is_worth_it)
 
 
-def written_lines(start_of: Callable[[bytes], bytes | None]) -> Remembered[Header, bytes | None]:
+def written_lines(start_of: Callable[[bytes], bytes | None]) -> Memo[Header, bytes | None]:
     r"""Return what writes the line of a header, with the end of the line before: `\r\nName: value`.
 
     It raises ValueError where the value would add a line of its own.
@@ -78,7 +78,7 @@ def written_lines(start_of: Callable[[bytes], bytes | None]) -> Remembered[Heade
         name, value = header
         return _is_worth_it(name.lower(), len(name) + len(value))
 
-    return Remembered(write, is_worth_it)
+    return Memo(write, is_worth_it)
 
 
 def _is_worth_it(name: bytes, length: int) -> bool:

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
-from golb.remembered import Remembered
+from golb.memo import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,9 +86,9 @@ def dashed(name: bytes) -> bytes:
     return name.translate(_TO_DASHES)
 
 
-def by_name(work_out: Callable[[bytes], bytes | None]) -> Remembered[bytes, bytes | None]:
+def by_name(work_out: Callable[[bytes], bytes | None]) -> Memo[bytes, bytes | None]:
     """Return what becomes of header names, each worked out once."""
-    return Remembered(work_out, lambda name: len(name) <= _REMEMBERED_NAME_BYTES)
+    return Memo(work_out, lambda name: len(name) <= _REMEMBERED_NAME_BYTES)
 
 
 def _line_start(name: bytes) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -180,3 +181,9 @@ def test_an_unknown_variable_is_warned_about_and_golb_serves(tmp_path: Path) -> 
     assert warning["message"] == "unknown variable"
     assert warning["variable"] == "eb_go_lb_listen_prt"
     assert warning["did_you_mean"] == "eb_go_lb_listen_port"
+
+
+def test_as_a_containers_first_process_golb_can_be_ended_before_it_has_begun() -> None:
+    program = "import os, signal; os.getpid = lambda: 1; import golb.__main__; signal.raise_signal(signal.SIGTERM)"
+    done = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
+    assert done.returncode == 128 + signal.SIGTERM

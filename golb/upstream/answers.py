@@ -25,7 +25,7 @@ from golb.headers import (
     droppable,
     proper_trailers,
 )
-from golb.remembered import Remembered
+from golb.memo import Memo
 
 if TYPE_CHECKING:
     from golb.header_lines import Header
@@ -65,7 +65,7 @@ def _read_status_line(line: bytes) -> int:
     return int(match[1])
 
 
-_STATUSES = Remembered(_read_status_line, lambda line: len(line) <= _STATUS_LINE_BYTES)
+_STATUSES = Memo(_read_status_line, lambda line: len(line) <= _STATUS_LINE_BYTES)
 
 _NONE: Headers = []  # for the many answers that have none of these; never added to
 

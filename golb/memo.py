@@ -13,8 +13,8 @@ V = TypeVar("V")
 _REMEMBERED = 2048
 
 
-class Remembered(dict[K, V]):
-    """`remembered[argument]` is what the function returns for it, or raises.
+class Memo(dict[K, V]):
+    """`memo[argument]` is what the function returns for it, or raises.
 
     Arguments come from the network, and some are new each time: at 2,048 of them all are forgotten, so that what comes
     often is soon back, whatever else came.
