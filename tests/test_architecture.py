@@ -83,6 +83,7 @@ KNOWN_IN = {
     "httptools": {"server", "upstream"},
     "opentelemetry": {"tracing"},
     "structlog": {
+        "__main__",
         "access_log",
         "cli",
         "service",

@@ -187,3 +187,9 @@ def test_as_a_containers_first_process_golb_can_be_ended_before_it_has_begun() -
     program = "import os, signal; os.getpid = lambda: 1; import golb.__main__; signal.raise_signal(signal.SIGTERM)"
     done = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
     assert done.returncode == 128 + signal.SIGTERM
+
+
+def test_what_only_commands_need_is_not_imported_by_a_golb_that_serves_and_can_be_later() -> None:
+    program = "import sys, golb.__main__; print(*({'rich', 'click'} & set(sys.modules))); import rich.console"
+    done = subprocess.run([sys.executable, "-c", program], timeout=30, check=True, capture_output=True)
+    assert done.stdout == b"\n"

@@ -43,7 +43,7 @@ def test_golb_and_nginx_are_measured_and_nothing_stays_behind(tmp_path: Path) ->
     command = [sys.executable, "-m", "benchmarks", "--peers", "golb,nginx", "--scenarios", "c16,large-posts"]
     command += [
         "--rounds",
-        "2",
+        "1",
         "--seconds",
         "0.5",
         "--warm-up",
