@@ -18,7 +18,7 @@ if "rich" not in sys.modules:
 
     del sys.modules["rich"]
 
-from golb.cli import run  # noqa: E402
+from golb.cli import run
 
 
 def main() -> None:
