@@ -13,8 +13,8 @@ if os.getpid() == 1:
 if "rich" not in sys.modules:
     # structlog imports it wherever it finds it, for tracebacks that golb does not print: 5 MiB, and a fifth of the start. It does
     # without; golb's own commands, which need rich, import it later.
-    sys.modules["rich"] = None  # type: ignore[assignment]
-    import structlog  # noqa: F401
+    sys.modules["rich"] = None  # type: ignore[assignment] # how Python is told that there is none ("The import system", 5.3.1)
+    import structlog  # noqa: F401 - only so that this is when it looks for rich
 
     del sys.modules["rich"]
 

@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-import trio
+from support.other_server import ask
 from support.pods import run_pods
 from support.stack import running_golb
-
-if TYPE_CHECKING:
-    from golb.asgi import Event
-    from golb.handlers import Handler
-
-
-async def ask(handler: Handler, body: bytes = b"", **parts: Any) -> list[Event]:
-    """Call the handler as such a server does, and return what it sends."""
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "raw_path": b"/function/f",
-        "query_string": b"",
-        "headers": [[b"host", b"golb"]],  # lists, as ASGI has them
-        "client": ["10.0.0.9", 50000],
-    } | parts
-    received: list[Event] = [{"type": "http.request", "body": body, "more_body": False}]
-    sent: list[Event] = []
-
-    async def receive() -> Event:
-        if not received:
-            await trio.sleep_forever()  # nobody goes away
-        return received.pop()
-
-    async def send(event: Event) -> None:
-        sent.append(event)
-
-    await handler(scope, receive, send)
-    return sent
 
 
 async def test_a_call_is_forwarded() -> None:

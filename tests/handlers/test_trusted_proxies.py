@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
-import trio
+from support.other_server import ask
 from support.pods import run_pods
 from support.stack import running_golb
-
-if TYPE_CHECKING:
-    from golb.asgi import Event
 
 MARK = (b"x-forwarded-host-eb-b", b"1.0")
 MARKED = b"GET /function/f HTTP/1.1\r\nHost: golb\r\nX-Forwarded-Host-Eb-B: 1.0\r\n\r\n"
@@ -45,28 +40,9 @@ async def test_a_peer_is_known_by_its_address_also_where_ipv6_is_listened_to(
 
 @pytest.mark.parametrize(("trusted", "status"), [("all", BELIEVED), ("0.0.0.0/0 ::/0", NOT_BELIEVED)])
 async def test_a_peer_without_an_address_is_trusted_only_if_all_are(trusted: str, status: int) -> None:
-    scope: dict[str, Any] = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "raw_path": b"/function/f",
-        "query_string": b"",
-        "headers": [(b"host", b"golb"), MARK],
-        "client": None,  # as another server behind a Unix socket has it
-    }
-    received: list[Event] = [{"type": "http.request", "body": b"", "more_body": False}]
-    sent: list[Event] = []
-
-    async def receive() -> Event:
-        if not received:
-            await trio.sleep_forever()  # nobody goes away
-        return received.pop()
-
-    async def send(event: Event) -> None:
-        sent.append(event)
-
     async with run_pods(1) as pods:
         gateway = pods[0].ip
         async with running_golb(gateway, gateways=gateway, trusted_proxies=trusted) as golb:
-            await golb.handler(scope, receive, send)
+            # As another server has it behind a Unix socket.
+            sent = await ask(golb.handler, headers=[(b"host", b"golb"), MARK], client=None)
     assert sent[0]["status"] == status

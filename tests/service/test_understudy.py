@@ -157,17 +157,22 @@ async def test_workers_that_share_a_socket_may_be_away_together(workers: Workers
             assert taken.getpeername() == client.getsockname()
 
 
+async def assert_left_to_the_worker(workers: Workers) -> None:
+    """See that nobody else takes a connection that comes now."""
+    with workers.connect() as client:
+        await wait_all_tasks_blocked()
+        accepted, address = workers.listener.accept()
+        with accepted:
+            assert address == client.getsockname()
+
+
 async def test_one_that_answers_again_has_its_connections_for_itself(workers: Workers) -> None:
     workers.other.publish(0)
     async with understudies(workers) as made:
         made.begin(AWAY)
         await wait_all_tasks_blocked()
         made.end(AWAY)
-        with workers.connect() as client:
-            await wait_all_tasks_blocked()
-            accepted, address = workers.listener.accept()
-            with accepted:
-                assert address == client.getsockname()
+        await assert_left_to_the_worker(workers)
 
 
 async def test_at_the_end_what_waits_is_passed_on_first_and_what_comes_later_is_not(workers: Workers) -> None:
@@ -181,11 +186,7 @@ async def test_at_the_end_what_waits_is_passed_on_first_and_what_comes_later_is_
             taken = [stack.enter_context(sock) for sock in workers.other.take(100)]
             assert {sock.getpeername() for sock in taken} == clients
         made.begin(OTHER)
-        with workers.connect() as client:
-            await wait_all_tasks_blocked()
-            accepted, address = workers.listener.accept()
-            with accepted:
-                assert address == client.getsockname()
+        await assert_left_to_the_worker(workers)
 
 
 async def test_the_end_does_not_wait_for_long_where_nobody_takes_anything(
