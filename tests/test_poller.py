@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -135,6 +135,26 @@ async def test_room_is_told_of_after_a_write_that_did_not_fit(poller: Poller) ->
         assert drain(theirs) == sent
         await diary.until("output")
         poller.remove(ours)
+
+
+async def test_of_many_events_some_are_told_and_the_rest_next_time(poller: Poller) -> None:
+    entries: list[str] = []
+    counts = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(socket_pair()) for _ in range(150)]
+        for ours, _ in pairs:
+            poller.add(ours, Diary(entries))
+        await trio.testing.wait_all_tasks_blocked()
+        entries.clear()
+        for _, theirs in pairs:
+            theirs.send(b"more")
+        while (told := entries.count("input")) < len(pairs):
+            counts.append(told)
+            await trio.lowlevel.checkpoint()
+        for ours, _ in pairs:
+            poller.remove(ours)
+    assert entries.count("input") == len(pairs)
+    assert counts == [0, 64, 128]
 
 
 async def test_nobody_is_told_of_a_socket_that_was_removed(poller: Poller) -> None:
