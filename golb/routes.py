@@ -5,6 +5,7 @@ Rule: golb decides nothing by a path beyond the function's name; what follows it
 
 from __future__ import annotations
 
+from operator import is_
 from random import Random
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -194,15 +195,22 @@ class Routes(Generic[T]):
             every = self._endpoint_set({})
             route = Route(update.function, name, every, every)
             self._by_name[name] = route
-        self._adopt_configuration(route)
         route.limits = update.weights.limits
         route.is_limited = bool(route.limits.max_inflight)
-        before = route.endpoints
-        route.endpoints = {endpoint: self._acquire(endpoint) for endpoint in update.weights.by_endpoint}
-        by_item = {route.endpoints[endpoint]: weight for endpoint, weight in update.weights.by_endpoint.items()}
-        route.every.update(by_item)
-        self._divide(route)
+        before, by_endpoint = route.endpoints, update.weights.by_endpoint
+        is_adopted = route.generation == self._generation
+        self._adopt_configuration(route)
         route.epoch = self._resting.epoch
+        # Nearly all updates bring other weights for the same endpoints. Readers of weights give one object for each, so
+        # that this need not hash them.
+        if is_adopted and len(before) == len(by_endpoint) and all(map(is_, before, by_endpoint)):
+            route.every.update(dict(zip(before.values(), by_endpoint.values(), strict=True)))
+            if route.local is not route.every:
+                self._divide(route)
+            return
+        route.endpoints = {endpoint: self._acquire(endpoint) for endpoint in by_endpoint}
+        route.every.update({route.endpoints[endpoint]: weight for endpoint, weight in by_endpoint.items()})
+        self._divide(route)
         if route.stats is not None and before.keys() - route.endpoints.keys():
             route.stats.keep_only(route.endpoints.values())
         self._release(before)

@@ -80,7 +80,7 @@ KNOWN_IN = {
     "click": {"commands"},
     "rich": {"commands"},
     "hypercorn": {"server"},
-    "httptools": {"server", "upstream"},
+    "httptools": {"server", "trio_etcd", "upstream"},
     "opentelemetry": {"tracing"},
     "structlog": {
         "__main__",
@@ -158,7 +158,7 @@ def test_the_pure_modules_import_the_standard_library_attrs_and_each_other(room:
 
 @pytest.mark.parametrize(("room", "path"), [param for param in FILES if param.values[0] == "trio_etcd"])
 def test_the_etcd_client_could_be_published_as_it_stands(room: str, path: Path) -> None:
-    assert packages_imported(path) <= {"trio", "httpx", "attrs"}
+    assert packages_imported(path) <= {"trio", "httpx", "httptools", "attrs"}
     assert rooms_imported(path) <= {"trio_etcd"}
 
 

@@ -13,10 +13,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
-from attrs import frozen
+from attrs import define
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    Data = Mapping[str, Any]
+    """JSON's types only."""
 
 Kind = Literal["weights", "refused", "endpoint", "draining"]
 
@@ -24,7 +27,7 @@ KEPT = 256
 """So many events are kept for those who come, or come back, later."""
 
 
-@frozen
+@define
 class Event:
     """Something that has happened."""
 
@@ -33,8 +36,14 @@ class Event:
     kind: Kind
     at_s: float
     """Unix time in seconds."""
-    data: Mapping[str, Any]
-    """JSON's types only."""
+    _data: Data | Callable[[], Data]
+
+    @property
+    def data(self) -> Data:
+        """What is told of it."""
+        if callable(self._data):
+            self._data = self._data()
+        return self._data
 
 
 class EventFeed:
@@ -54,8 +63,13 @@ class EventFeed:
         self.newest = 0
         """The number of the last event; 0 before the first."""
 
-    def publish(self, kind: Kind, data: Mapping[str, Any]) -> None:
-        """Add an event; the oldest one goes where there are too many."""
+    def publish(self, kind: Kind, data: Data | Callable[[], Data]) -> None:
+        """Add an event; the oldest one goes where there are too many.
+
+        Args:
+            kind: of the event.
+            data: what is told of it, or a function that returns it, called when somebody first asks; most events nobody sees.
+        """
         self.newest += 1
         self._events.append(Event(self.newest, kind, self._wall_clock(), data))
         self._waiting.unpark_all()

@@ -1,4 +1,4 @@
-"""An etcd v3 client for Trio, over the JSON that etcd serves beside gRPC; needs httpx and attrs."""
+"""An etcd v3 client for Trio, over the JSON that etcd serves beside gRPC; needs httpx, httptools and attrs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST JSON to one of etcd's members and read the answer: the only file that knows httpx's behaviour.
+"""POST JSON to one of etcd's members and read the answer, by httpx; a streamed one by `_http_stream`.
 
 Rule: every httpx error becomes an `EtcdError` here. A member that is not available is passed over for the next one, but
 a request that changes something is sent again only if it surely was not received: a put that was applied and whose
@@ -13,11 +13,14 @@ import sys
 from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
+from weakref import WeakSet
 
 import httpx
 import trio
 
 from ._errors import AnswerTooLong, MalformedAnswer, TlsFailed, Unavailable
+from ._http_stream import StreamedAnswer, open_streamed
+from ._reasons import is_tls_refusal, reason
 from ._stream import LineSplitter
 from ._tls import RenewedContext, TlsFiles
 from ._wire import Json, decode_answer, decode_error, encode_request
@@ -34,7 +37,7 @@ _CLOSE_TIMEOUT_S = 1.0
 
 # etcd ends such a stream, and refuses such a request, on a member that knows no leader and so learns nothing new
 # (server/etcdserver/api/v3rpc/interceptor.go). The gateway passes on what begins with Grpc-Metadata-.
-_REQUIRE_LEADER = {"Grpc-Metadata-Hasleader": "true"}
+_REQUIRE_LEADER = ("Grpc-Metadata-Hasleader", "true")
 
 _PROBES = 3
 
@@ -90,22 +93,6 @@ class Answer:
         with _translate(self.url):
             return await anext(self._chunks, None)
 
-    async def receive_all(self) -> bytes:
-        """Return the whole body.
-
-        Raises:
-            AnswerTooLong: it is longer than `MAX_ANSWER_BYTES`.
-            Unavailable: as for `receive_some`.
-        """
-        parts: list[bytes] = []
-        length_bytes = 0
-        while (part := await self.receive_some()) is not None:
-            parts.append(part)
-            length_bytes += len(part)
-            if length_bytes > MAX_ANSWER_BYTES:
-                raise AnswerTooLong(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
-        return b"".join(parts)
-
     async def aclose(self) -> None:
         """Close the connection, at once and also if cancelled; after a body read to its end there is nothing to close."""
         # httpx's and httpcore's generators are nested: closing the outer one would leave the inner ones to the garbage
@@ -118,10 +105,33 @@ class Answer:
             await self._response.aclose()
 
 
+async def _receive_all(answer: Answer | StreamedAnswer) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        AnswerTooLong: it is longer than `MAX_ANSWER_BYTES`.
+        Unavailable: it broke off, or the read timeout passed.
+    """
+    parts: list[bytes] = []
+    length_bytes = 0
+    while (part := await answer.receive_some()) is not None:
+        parts.append(part)
+        length_bytes += len(part)
+        if length_bytes > MAX_ANSWER_BYTES:
+            raise AnswerTooLong(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+    return b"".join(parts)
+
+
+async def _check_status(answer: Answer | StreamedAnswer, status: int) -> None:
+    """Raise the error that an answer stands for, if it does."""
+    if status != httpx.codes.OK:
+        raise decode_error(status, await _receive_all(answer))
+
+
 class Lines:
     """A streamed answer, line by line; whoever opened it closes it."""
 
-    def __init__(self, answer: Answer, endpoints: Endpoints) -> None:
+    def __init__(self, answer: StreamedAnswer, endpoints: Endpoints) -> None:
         self._answer = answer
         self._endpoints = endpoints
         self._splitter = LineSplitter(MAX_ANSWER_BYTES)
@@ -143,8 +153,13 @@ class Lines:
                 raise Unavailable(f"{self._answer.url}: the stream has ended")
             self._lines.extend(self._splitter.feed(part))
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether `receive` has a line without waiting for it."""
+        return bool(self._lines)
+
     async def receive(self) -> bytes:
-        """Return the next line. Cancelled while it waits, it ends the stream.
+        """Return the next line. Cancelled while it waits, it loses nothing.
 
         Raises:
             Unavailable: the stream has ended, between two lines or within one; or the read timeout passed.
@@ -177,6 +192,8 @@ class Transport:
         self._endpoints = endpoints
         self._dial_timeout_s = dial_timeout_s
         self._request_timeout_s = request_timeout_s
+        self._socket_options = socket_options(peer_timeout_s)
+        self._streams: WeakSet[StreamedAnswer] = WeakSet()
         self._closed = False
         # Reading the system's certificates takes some 20 ms, so it is left to the first connection that needs them.
         self._tls = tls if isinstance(tls, ssl.SSLContext) else RenewedContext(tls or TlsFiles())
@@ -186,7 +203,7 @@ class Transport:
                 trust_env=False,
                 # A limit would let watches, each of which holds a connection, block the requests beside them.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=4),
-                socket_options=socket_options(peer_timeout_s),
+                socket_options=self._socket_options,
             ),
             trust_env=False,
         )
@@ -231,7 +248,7 @@ class Transport:
         Raises:
             EtcdError: what etcd answered instead, or `Unavailable` for all members tried.
         """
-        # httpx has one read timeout for the head of an answer and all of its body, which here may be none.
+        # The read timeout is for the stream, and may be none.
         open_timeout_s = self._dial_timeout_s + self._request_timeout_s
         failures: list[Unavailable] = []
         for url in self._endpoints.round():
@@ -249,21 +266,24 @@ class Transport:
     async def aclose(self) -> None:
         """Close all connections. Requests under way fail with `Unavailable`, later ones with `trio.ClosedResourceError`."""
         self._closed = True
+        for stream in list(self._streams):
+            await stream.aclose()
         with trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True):
             await self._client.aclose()
 
     async def _post_to(self, url: str, path: str, body: Json, token: str | None, *, require_leader: bool) -> Json:
-        answer = await self._open(url, path, body, token, self._request_timeout_s, require_leader=require_leader)
+        answer = await self._open(url, path, body, token, require_leader=require_leader)
         try:
-            return decode_answer(await answer.receive_all())
+            return decode_answer(await _receive_all(answer))
         finally:
             await answer.aclose()
 
     async def _open_lines(
         self, url: str, path: str, body: Json, token: str | None, read_timeout_s: float | None
     ) -> Lines:
-        answer = await self._open(url, path, body, token, read_timeout_s, require_leader=True)
+        answer = await self._open_streamed(url, path, body, token, read_timeout_s)
         try:
+            await _check_status(answer, answer.status)
             lines = Lines(answer, self._endpoints)
             await lines.wait_first()
         except BaseException:
@@ -271,50 +291,72 @@ class Transport:
             raise
         return lines
 
-    async def _open(
-        self,
-        url: str,
-        path: str,
-        body: Json,
-        token: str | None,
-        read_timeout_s: float | None,
-        *,
-        require_leader: bool,
-    ) -> Answer:
+    async def _open_streamed(
+        self, url: str, path: str, body: Json, token: str | None, read_timeout_s: float | None
+    ) -> StreamedAnswer:
+        self._prepare(url)
+        content = encode_request(body)
+        headers = "".join(f"{name}: {value}\r\n" for name, value in _headers(url, content, token, require_leader=True))
+        with self._naming_tls_files(url):
+            answer = await open_streamed(
+                url,
+                f"POST {path} HTTP/1.1\r\n{headers}\r\n".encode("ascii") + content,
+                tls=self._tls,
+                socket_options=self._socket_options,
+                dial_timeout_s=self._dial_timeout_s,
+                request_timeout_s=self._request_timeout_s,
+                read_timeout_s=read_timeout_s,
+            )
+        self._streams.add(answer)
+        return answer
+
+    async def _open(self, url: str, path: str, body: Json, token: str | None, *, require_leader: bool) -> Answer:
+        self._prepare(url)
+        content = encode_request(body)
+        headers = _headers(url, content, token, require_leader=require_leader)
+        timeout = httpx.Timeout(self._request_timeout_s, connect=self._dial_timeout_s)
+        extensions = {"timeout": timeout.as_dict()}
+        request = httpx.Request("POST", url + path, headers=headers, stream=_Body(content), extensions=extensions)
+        with self._naming_tls_files(url), _translate(url):
+            response = await self._client.send(request, stream=True)
+        answer = Answer(response, url)
+        try:
+            await _check_status(answer, response.status_code)
+        except BaseException:
+            await answer.aclose()
+            raise
+        return answer
+
+    def _prepare(self, url: str) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this etcd client has been closed")
         if isinstance(self._tls, RenewedContext) and url.startswith("https:"):
             self._tls.renew()
-        content = encode_request(body)
-        headers = {
-            "Host": url.partition("://")[2],
-            "Content-Length": str(len(content)),
-            "Content-Type": "application/json",
-            # etcd compresses nothing, and what is not unpacked cannot grow beyond MAX_ANSWER_BYTES.
-            "Accept-Encoding": "identity",
-        }
-        if require_leader:
-            headers |= _REQUIRE_LEADER
-        if token:
-            headers["Authorization"] = token
-        timeout = httpx.Timeout(self._request_timeout_s, connect=self._dial_timeout_s, read=read_timeout_s)
-        extensions = {"timeout": timeout.as_dict()}
-        request = httpx.Request("POST", url + path, headers=headers, stream=_Body(content), extensions=extensions)
+
+    @contextmanager
+    def _naming_tls_files(self, url: str) -> Iterator[None]:
+        """Say which file is to blame where one cannot be used."""
         try:
-            with _translate(url):
-                response = await self._client.send(request, stream=True)
+            yield
         except TlsFailed as exc:
             if isinstance(self._tls, RenewedContext) and self._tls.problem:
                 raise TlsFailed(f"{url}: {self._tls.problem}", sent=False) from exc
             raise
-        answer = Answer(response, url)
-        if response.status_code == httpx.codes.OK:
-            return answer
-        try:
-            text = await answer.receive_all()
-        finally:
-            await answer.aclose()
-        raise decode_error(response.status_code, text)
+
+
+def _headers(url: str, content: bytes, token: str | None, *, require_leader: bool) -> list[tuple[str, str]]:
+    headers = [
+        ("Host", url.partition("://")[2]),
+        ("Content-Length", str(len(content))),
+        ("Content-Type", "application/json"),
+        # etcd compresses nothing, and what is not unpacked cannot grow beyond MAX_ANSWER_BYTES.
+        ("Accept-Encoding", "identity"),
+    ]
+    if require_leader:
+        headers.append(_REQUIRE_LEADER)
+    if token:
+        headers.append(("Authorization", token))
+    return headers
 
 
 @contextmanager
@@ -323,26 +365,8 @@ def _translate(url: str) -> Iterator[None]:
         yield
     except (httpx.HTTPError, httpx.StreamError) as exc:
         sent = not isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-        error = TlsFailed if _is_tls_refusal(exc) else Unavailable
-        raise error(f"{url}: {_reason(exc)}", sent=sent) from exc
-
-
-def _is_tls_refusal(exc: BaseException | None) -> bool:
-    while exc is not None:
-        # A connection that is cut is one of its errors too.
-        if isinstance(exc, ssl.SSLError) and not isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return True
-        exc = exc.__cause__ or exc.__context__
-    return False
-
-
-def _reason(exc: Exception) -> str:
-    # What is wrong with a certificate, httpx and Trio leave to the errors behind theirs, which are without a text.
-    cause: BaseException | None = exc
-    while isinstance(cause, Exception) and not str(cause):
-        cause = cause.__cause__ or cause.__context__
-    name = type(exc).__name__
-    return f"{name}: {cause}" if isinstance(cause, Exception) else name
+        error = TlsFailed if is_tls_refusal(exc) else Unavailable
+        raise error(f"{url}: {reason(exc)}", sent=sent) from exc
 
 
 def _joined(failures: Sequence[Unavailable]) -> Unavailable:

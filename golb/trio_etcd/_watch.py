@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from ._errors import MalformedAnswer, Unavailable
+from ._errors import EtcdError, MalformedAnswer, Unavailable
 from ._stream import BatchBuilder
+from ._types import WatchBatch
 from ._wire import decode_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._transport import Lines, Transport
-    from ._types import ResponseHeader, WatchBatch
+    from ._types import Event, ResponseHeader
     from ._wire import Json, WatchMessage
 
 
@@ -26,8 +27,7 @@ class Watch:
     - `Unavailable`: the stream broke, or was silent for longer than the read timeout. Open another from `revision + 1`.
     - `MalformedAnswer`: what came is no watch stream.
 
-    A task that is cancelled while it waits for a batch loses none, but has ended the stream: `Unavailable` comes next.
-    So put a deadline around the life of a watch, not around one batch; for silence there is the read timeout.
+    A task that is cancelled while it waits for a batch loses none, and the watch can be taken up again.
     """
 
     def __init__(
@@ -37,6 +37,8 @@ class Watch:
         self._on_lost = on_lost
         self._header = header
         self._builder = BatchBuilder(header.revision if start_revision is None else start_revision - 1)
+        self._failure: EtcdError | None = None
+        """What came behind a batch, and is raised in place of the next one."""
 
     @property
     def header(self) -> ResponseHeader:
@@ -62,16 +64,25 @@ class Watch:
         return self
 
     async def __anext__(self) -> WatchBatch:
-        """Return the next batch; see the class for the errors."""
-        while True:
-            try:
-                message = await _receive(self._lines)
-            except Unavailable:
-                self._on_lost()
+        """Return all changes that have come, in one batch; see the class for the errors."""
+        events: list[Event] = []
+        has_batch = False
+        try:
+            if self._failure is not None:
+                raise self._failure
+            # What is behind the first batch is taken only if it is here: whoever has many to take has less to do for each.
+            while not has_batch or self._lines.at_hand:
+                batch = self._builder.add(await _receive(self._lines))
+                if batch is not None:
+                    has_batch = True
+                    events += batch.events
+        except EtcdError as exc:
+            if not has_batch:
+                if isinstance(exc, Unavailable):
+                    self._on_lost()
                 raise
-            batch = self._builder.add(message)
-            if batch is not None:
-                return batch
+            self._failure = exc
+        return WatchBatch(self._builder.revision, tuple(events))
 
     async def aclose(self) -> None:
         """Close the stream, at once and also if cancelled; etcd then drops the watch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import trio
 
 from golb.admin import EventFeed, News
@@ -36,6 +37,7 @@ async def told(*batches: Iterable[WeightUpdate]) -> list[dict[str, Any]]:
     return [dict(event.data) for event in feed.after(0, 999)[1]]
 
 
+@pytest.mark.usefixtures("autojump_clock")
 async def test_what_has_changed_is_told() -> None:
     first = update("f", 1, {"10.42.0.1:80": 3, "10.42.0.2:80": 1})
     other = update("f", 2, {"10.42.0.1:80": 1, "10.42.0.3:80": 1})
@@ -52,14 +54,16 @@ async def test_what_has_changed_is_told() -> None:
     ]
 
 
+@pytest.mark.usefixtures("autojump_clock")
 async def test_of_many_functions_that_change_at_once_the_number_is_told_and_what_they_had_is_known() -> None:
-    table = [update(f"f{number}", 1, {"10.42.0.1:80": 1}) for number in range(25)]
-    events = await told(table, [update("f24", 2, {"10.42.0.1:80": 2})])
-    assert [event.get("function") for event in events[:20]] == [f"f{number}" for number in range(20)]
-    assert events[20] == {"more_functions": 5}
-    assert events[21]["changes"] == "10.42.0.1:80=1->2"
+    table = [update(f"f{number}", 1, {"10.42.0.1:80": 1}) for number in range(105)]
+    events = await told(table, [update("f104", 2, {"10.42.0.1:80": 2})])
+    assert [event.get("function") for event in events[:100]] == [f"f{number}" for number in range(100)]
+    assert events[100] == {"more_functions": 5}
+    assert events[101]["changes"] == "10.42.0.1:80=1->2"
 
 
+@pytest.mark.usefixtures("autojump_clock")
 async def test_an_event_stays_short_however_many_endpoints_change() -> None:
     (event,) = await told([update("f", 1, {f"10.{n >> 8}.{n & 255}.1:80": 1 for n in range(5000)})])
     assert event["changes"].endswith(" and 4980 more")

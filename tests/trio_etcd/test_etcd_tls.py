@@ -76,9 +76,11 @@ async def test_a_renewed_authority_counts_for_the_next_connection(etcd: EtcdProc
                         pass
                 trusted.write_bytes(pki.ca.read_bytes())
                 await client.get("k")
-                # The connection that is open stays, also when the file is gone.
-                trusted.unlink()
                 async with client.watch("k") as watch:
+                    # Connections that are open stay, also when the file is gone.
+                    trusted.unlink()
+                    revision = (await client.put("k", b"1")).header.revision
+                    assert (await anext(watch)).revision == revision
                     assert watch.member == url
 
 
