@@ -13,7 +13,7 @@ import re
 import reprlib
 import sys
 from enum import StrEnum
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
 
 from attrs import field, frozen
@@ -23,6 +23,8 @@ from golb.limits import NO_LIMITS, Limits, parse_limits
 from golb.networks import ANYWHERE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from golb.networks import TargetNetworks
 
 DEFAULT_PORT = 80
@@ -174,8 +176,8 @@ def parse_weights(value: bytes | str, targets: TargetNetworks = ANYWHERE) -> Wei
             raise Refused(Fault.NETWORK, f"ips[{index}] is {_shown(ip)}; {refusal}")
         checked = _check_weight(weight, index)
         before = by_endpoint.get(endpoint)
-        by_endpoint[endpoint] = checked if before is None else _add(before, checked)
-    if reduce(_add, by_endpoint.values(), 0.0) > _MAX_WEIGHT:
+        by_endpoint[endpoint] = checked if before is None else _sum((before, checked))
+    if _sum(by_endpoint.values()) > _MAX_WEIGHT:
         raise Refused(Fault.WEIGHT, f"the weights' sum is beyond the range of a double, {_MAX_WEIGHT:.2g}")
     try:
         limits = parse_limits(members)
@@ -258,11 +260,11 @@ def _check_weight(weight: object, index: int) -> int | float:
     return weight
 
 
-def _add(one: float, other: float) -> float:
-    """Add, exactly where both are integers; infinite where the sum is beyond a double."""
+def _sum(weights: Iterable[float]) -> float:
+    """Add, exactly where all are integers; infinite where an integer that is no double meets a double."""
     try:
-        return one + other
-    except OverflowError:  # an integer that is no double, plus a double
+        return sum(weights)
+    except OverflowError:
         return math.inf
 
 

@@ -8,7 +8,8 @@ Rule: as in `_transport`, every error becomes an `EtcdError`.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import httptools
@@ -85,10 +86,10 @@ class StreamedAnswer:
         timeout_s = self._read_timeout_s
         with _translate(self.url, f"nothing came within {timeout_s} s"):
             if timeout_s is None:
-                data = await self._stream.receive_some(_READ_BYTES)
+                data = await _receive(self._stream)
             else:
                 with trio.fail_after(timeout_s):
-                    data = await self._stream.receive_some(_READ_BYTES)
+                    data = await _receive(self._stream)
         if not data:
             if not self.status or self._is_framed:
                 raise Unavailable(f"{self.url}: the connection was closed before the answer's end")
@@ -118,6 +119,17 @@ class StreamedAnswer:
 
     def on_message_complete(self) -> None:
         self._is_complete = bool(self.status)
+
+
+async def _receive(stream: Stream) -> bytes:
+    """Return what has come, or nothing at the end."""
+    if not isinstance(stream, trio.SocketStream):
+        return bytes(await stream.receive_some(_READ_BYTES))
+    # A SocketStream reads before it waits, but of a watch all has been read.
+    while True:
+        await trio.lowlevel.wait_readable(stream.socket)
+        with suppress(BlockingIOError):
+            return os.read(stream.socket.fileno(), _READ_BYTES)
 
 
 async def open_streamed(
