@@ -30,20 +30,22 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from math import lcm
 from random import Random
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from attrs import define
 
 from golb.errors import NoEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 T = TypeVar("T")
 
 # What is owed is kept in units of 2**-32 picks: exact enough to be invisible, coarse enough to bound the integers
 # over any number of updates.
 _UNIT = 1 << 32
+# Of all items together, by deadlines that can be met.
+_MOST_OWED = _UNIT - _UNIT // 64
 
 
 @define(eq=False)
@@ -61,10 +63,6 @@ class _Slot(Generic[T]):
     """Since the last update."""
     owed: int = 0
     """At the last update, in units; the sum over all slots is 0."""
-    deadline_offset: int = 0
-    """What of `owed` the deadlines take into account, in units."""
-    release_offset: int = 0
-    """The same for the releases, less the phase, in units."""
     divisor: int = 1
     """The weight in units; what follows is in steps times this."""
     release: int = 0
@@ -72,12 +70,13 @@ class _Slot(Generic[T]):
     deadline: int = 0
     """Of the next pick: it must come before this has passed."""
 
-    def begin(self, total: int) -> None:
+    def begin(self, total: int, *, deadline_offset: int, release_offset: int) -> None:
+        """Begin to count; the offsets are what of `owed` deadlines and releases take into account, in units."""
         self.picks = 0
         self.tie = self.order / 4 + self.weight / total
         self.divisor = self.weight * _UNIT
-        self.release = -self.release_offset * total
-        self.deadline = (_UNIT - self.deadline_offset) * total
+        self.release = -release_offset * total
+        self.deadline = (_UNIT - deadline_offset) * total
 
 
 class Schedule(Generic[T]):
@@ -147,24 +146,26 @@ class Schedule(Generic[T]):
             self._is_behind = True
 
     def _take_weights(self) -> None:
+        """Begin anew with the weights in force; where they change every second, that is done for most requests."""
         self._is_behind = False
-        weights = self._weights
-        owed = {item: self._owed(slot) for item, slot in self._slots.items()}
-        self._slots = {
-            item: self._slots.get(item) or _Slot(item, self._random.random())
-            for item, weight in weights.items()
-            if weight
-        }
-        self._step = 0
-        scaled = _to_integers([weights[item] for item in self._slots])
+        weights = {item: weight for item, weight in self._weights.items() if weight}
+        scaled = _to_integers(list(weights.values()))
+        self._adopt(weights, scaled)
         self._total = total = sum(scaled) or 1
-        for slot, weight in zip(self._slots.values(), scaled, strict=True):
-            slot.weight = weight
-            slot.owed = owed.get(slot.item, 0)
-        self._settle()
+        self._step = 0
         self._period = total * _UNIT
+        owed_in_all = self._settle()
+        lateness = 0
+        if owed_in_all > _MOST_OWED:
+            lateness = self._lateness()
+            owed_in_all = sum(max(slot.owed - lateness * slot.weight // total, 0) for slot in self._slots.values())
+        # The phase takes the room that the owed picks leave below one.
+        phase = self._phase * max(_UNIT - owed_in_all, 0) // _UNIT
         for slot in self._slots.values():
-            slot.begin(total)
+            owed = slot.owed
+            deadline_offset = max(owed - lateness * slot.weight // total, -_UNIT)
+            release_offset = max(min(owed, _UNIT), deadline_offset) - phase * slot.weight // total
+            slot.begin(total, deadline_offset=deadline_offset, release_offset=release_offset)
         slots = list(self._slots.values())
         self._ready = []
         if self._is_new and slots:
@@ -174,25 +175,29 @@ class Schedule(Generic[T]):
         self._waiting = [(slot.release // slot.divisor + 1, slot.tie, slot) for slot in slots]
         heapify(self._waiting)
 
-    def _owed(self, slot: _Slot[T]) -> int:
-        return slot.owed + self._step * slot.weight * _UNIT // self._total - slot.picks * _UNIT
+    def _adopt(self, items: Iterable[T], scaled: list[int]) -> None:
+        """Give each item a slot with its weight, and work out what those that stay are owed; the others are forgotten."""
+        before, step, total = self._slots, self._step, self._total
+        self._slots = {}
+        for item, weight in zip(items, scaled, strict=True):
+            slot = before.get(item)
+            if slot is None:
+                slot = _Slot(item, self._random.random())
+            else:
+                slot.owed += step * slot.weight * _UNIT // total - slot.picks * _UNIT
+            slot.weight = weight
+            self._slots[item] = slot
 
-    def _settle(self) -> None:
-        """Make what is owed sum to 0, as items came and went, and set the offsets from it."""
+    def _settle(self) -> int:
+        """Make what is owed sum to 0, as items came and went; return what is owed to those that are owed something."""
         slots, total = self._slots.values(), self._total
-        surplus = sum(slot.owed for slot in slots)
-        for slot in slots:
-            slot.owed -= surplus * slot.weight // total
-        lateness = self._lateness()
+        surplus = sum([slot.owed for slot in slots])
         owed_in_all = 0
         for slot in slots:
-            slot.deadline_offset = max(slot.owed - lateness * slot.weight // total, -_UNIT)
-            slot.release_offset = max(min(slot.owed, _UNIT), slot.deadline_offset)
-            owed_in_all += max(slot.deadline_offset, 0)
-        # The phase takes the room that the owed picks leave below one.
-        phase = self._phase * max(_UNIT - owed_in_all, 0) // _UNIT
-        for slot in slots:
-            slot.release_offset -= phase * slot.weight // total
+            slot.owed = owed = slot.owed - surplus * slot.weight // total
+            if owed > 0:
+                owed_in_all += owed
+        return owed_in_all
 
     def _lateness(self) -> int:
         """Return by how many steps, in units, all deadlines must move so that what is owed comes to less than one pick.
@@ -205,7 +210,7 @@ class Schedule(Generic[T]):
         while True:
             late = [slot for slot in late if slot.owed * total > lateness * slot.weight]
             weight = sum(slot.weight for slot in late)
-            excess = sum(slot.owed for slot in late) - lateness * weight // total - (_UNIT - _UNIT // 64)
+            excess = sum(slot.owed for slot in late) - lateness * weight // total - _MOST_OWED
             if excess <= 0:
                 return lateness
             lateness += -(-excess * total // weight)
@@ -213,6 +218,8 @@ class Schedule(Generic[T]):
 
 def _to_integers(weights: list[int | float]) -> list[int]:
     """Scale exactly: every finite float is an integer over a power of two."""
+    if set(map(type, weights)) == {int}:
+        return cast("list[int]", weights)
     ratios = [weight.as_integer_ratio() for weight in weights]
     denominator = lcm(*(ratio[1] for ratio in ratios))
     return [numerator * (denominator // divisor) for numerator, divisor in ratios]

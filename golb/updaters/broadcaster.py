@@ -64,9 +64,8 @@ class Broadcaster:
 
 def _put(send: trio.MemorySendChannel[Batch], receive: trio.MemoryReceiveChannel[Batch], batch: Batch) -> None:
     try:
-        pending = receive.receive_nowait()
+        send.send_nowait(batch.copy())
     except trio.WouldBlock:
-        send.send_nowait(dict(batch))
-    else:
+        pending = receive.receive_nowait()
         pending.update(batch)
         send.send_nowait(pending)

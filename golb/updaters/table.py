@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LOG = structlog.get_logger()
 
 _LOGGED_CHANGES = 20
+# A line takes as long as the change does, and where a thousand weights change in a second nobody reads them one by one.
+_LINES_A_SECOND = 10
 # So many equal values are passed over in the time that one changed value takes.
 _EQUALS = 50
 
@@ -43,7 +45,9 @@ class Table:
         self._targets = targets
         # The update is also the broadcaster's, so the table itself holds little more than the values.
         self._known: dict[str, tuple[bytes, WeightUpdate]] = {}
-        self._lines = LineBudget(clock, lambda times: LOG.info("more weights changed", times=times))
+        self._lines = LineBudget(
+            clock, lambda times: LOG.info("more weights changed", times=times), lines_a_second=_LINES_A_SECOND
+        )
         self.is_filled = False
         """Whether the whole of the source has been taken once."""
         self.is_whole = True

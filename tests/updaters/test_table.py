@@ -228,7 +228,7 @@ def test_what_a_list_in_steps_that_was_given_up_has_not_told_the_next_list_tells
     assert sorted(update.function for update in told) == sorted(values)
 
 
-def test_thousands_of_changes_a_second_are_a_hundred_lines_and_a_count() -> None:
+def test_thousands_of_changes_a_second_are_ten_lines_and_a_count() -> None:
     now_s = 100.0
     table = Table(lambda: now_s)
     table.replace({}, 1)
@@ -236,11 +236,11 @@ def test_thousands_of_changes_a_second_are_a_hundred_lines_and_a_count() -> None
         for number in range(5000):
             table.put(f"f{number}", GOOD, number)
         assert {log["event"] for log in logs} == {"weights changed"}
-        assert len(logs) == 100
+        assert len(logs) == 10
         now_s += 1
         table.delete("f0", 5000)
-    assert logs[100:] == [
-        {"event": "more weights changed", "log_level": "info", "times": 4900},
+    assert logs[10:] == [
+        {"event": "more weights changed", "log_level": "info", "times": 4990},
         {"event": "function removed", "log_level": "info", "function": "f0", "revision": 5000},
     ]
 
