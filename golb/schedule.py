@@ -37,7 +37,7 @@ from attrs import define
 from golb.errors import NoEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 T = TypeVar("T")
 
@@ -70,11 +70,20 @@ class _Slot(Generic[T]):
     deadline: int = 0
     """Of the next pick: it must come before this has passed."""
 
-    def begin(self, total: int, *, deadline_offset: int, release_offset: int) -> None:
-        """Begin to count; the offsets are what of `owed` deadlines and releases take into account, in units."""
+    def begin(self, total: int, lateness: int, phase: int) -> None:
+        """Begin to count, from what is owed.
+
+        Args:
+            total: of all weights.
+            lateness: by which all deadlines move, in units of a step.
+            phase: by which all releases are delayed, likewise.
+        """
+        weight, owed = self.weight, self.owed
+        deadline_offset = max(owed - lateness * weight // total, -_UNIT)
+        release_offset = max(min(owed, _UNIT), deadline_offset) - phase * weight // total
         self.picks = 0
-        self.tie = self.order / 4 + self.weight / total
-        self.divisor = self.weight * _UNIT
+        self.tie = self.order / 4 + weight / total
+        self.divisor = weight * _UNIT
         self.release = -release_offset * total
         self.deadline = (_UNIT - deadline_offset) * total
 
@@ -146,27 +155,32 @@ class Schedule(Generic[T]):
             self._is_behind = True
 
     def _take_weights(self) -> None:
-        """Begin anew with the weights in force; where they change every second, that is done for most requests."""
+        """Begin anew with the weights in force. Where they change every second, most requests meet that: hence no more passes than it needs."""
         self._is_behind = False
+        before, step, total_before = self._slots, self._step, self._total
         weights = {item: weight for item, weight in self._weights.items() if weight}
         scaled = _to_integers(list(weights.values()))
-        self._adopt(weights, scaled)
+        self._slots = {item: before.get(item) or _Slot(item, self._random.random()) for item in weights}
+        slots = list(self._slots.values())
         self._total = total = sum(scaled) or 1
-        self._step = 0
         self._period = total * _UNIT
-        owed_in_all = self._settle()
+        self._step = 0
+        # Of a slot that is new, all this is 0.
+        owed = [slot.owed + step * slot.weight * _UNIT // total_before - slot.picks * _UNIT for slot in slots]
+        # As items came and went, it has to be made to sum to 0 again.
+        surplus = sum(owed)
+        for slot, weight, one in zip(slots, scaled, owed, strict=True):
+            slot.weight = weight
+            slot.owed = one - surplus * weight // total
         lateness = 0
+        owed_in_all = sum([slot.owed for slot in slots if slot.owed > 0])
         if owed_in_all > _MOST_OWED:
             lateness = self._lateness()
-            owed_in_all = sum(max(slot.owed - lateness * slot.weight // total, 0) for slot in self._slots.values())
+            owed_in_all = sum([max(slot.owed - lateness * slot.weight // total, 0) for slot in slots])
         # The phase takes the room that the owed picks leave below one.
         phase = self._phase * max(_UNIT - owed_in_all, 0) // _UNIT
-        for slot in self._slots.values():
-            owed = slot.owed
-            deadline_offset = max(owed - lateness * slot.weight // total, -_UNIT)
-            release_offset = max(min(owed, _UNIT), deadline_offset) - phase * slot.weight // total
-            slot.begin(total, deadline_offset=deadline_offset, release_offset=release_offset)
-        slots = list(self._slots.values())
+        for slot in slots:
+            slot.begin(total, lateness, phase)
         self._ready = []
         if self._is_new and slots:
             first = self._random.choices(slots, [slot.weight / total for slot in slots])[0]
@@ -174,30 +188,6 @@ class Schedule(Generic[T]):
             self._ready.append((0, first.tie, first))
         self._waiting = [(slot.release // slot.divisor + 1, slot.tie, slot) for slot in slots]
         heapify(self._waiting)
-
-    def _adopt(self, items: Iterable[T], scaled: list[int]) -> None:
-        """Give each item a slot with its weight, and work out what those that stay are owed; the others are forgotten."""
-        before, step, total = self._slots, self._step, self._total
-        self._slots = {}
-        for item, weight in zip(items, scaled, strict=True):
-            slot = before.get(item)
-            if slot is None:
-                slot = _Slot(item, self._random.random())
-            else:
-                slot.owed += step * slot.weight * _UNIT // total - slot.picks * _UNIT
-            slot.weight = weight
-            self._slots[item] = slot
-
-    def _settle(self) -> int:
-        """Make what is owed sum to 0, as items came and went; return what is owed to those that are owed something."""
-        slots, total = self._slots.values(), self._total
-        surplus = sum([slot.owed for slot in slots])
-        owed_in_all = 0
-        for slot in slots:
-            slot.owed = owed = slot.owed - surplus * slot.weight // total
-            if owed > 0:
-                owed_in_all += owed
-        return owed_in_all
 
     def _lateness(self) -> int:
         """Return by how many steps, in units, all deadlines must move so that what is owed comes to less than one pick.

@@ -139,7 +139,7 @@ def _base64(data: bytes) -> str:
 def decode_answer(body: bytes) -> Json:
     """Return the JSON object that is the body, or a line of it; raises what etcd reports in it, or `MalformedAnswer`."""
     try:
-        answer = json.loads(body)
+        answer = json.loads(body.decode())  # of bytes it would look for other encodings, for longer than for all else
     except (ValueError, RecursionError) as exc:
         raise MalformedAnswer(f"an answer that is not JSON: {exc}") from exc
     if not isinstance(answer, dict):
