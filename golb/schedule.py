@@ -95,6 +95,20 @@ class Schedule(Generic[T]):
     less than one off. Counted from an update on, less than two off.
     """
 
+    __slots__ = (
+        "_is_behind",
+        "_is_new",
+        "_period",
+        "_phase",
+        "_random",
+        "_ready",
+        "_slots",
+        "_step",
+        "_total",
+        "_waiting",
+        "_weights",
+    )
+
     def __init__(self, weights: Mapping[T, int | float], *, random: Random | None = None) -> None:
         self._random = random or Random()  # noqa: S311 - a phase is no secret
         self._phase = int(self._random.random() * (_UNIT - _UNIT // 1024))
