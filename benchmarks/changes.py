@@ -27,6 +27,7 @@ from benchmarks.procfs import cpu_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from benchmarks.children import Child
     from benchmarks.compare import Pace
@@ -37,6 +38,7 @@ CONNECTIONS = 64
 PACED_RPS = 2_000
 _PICK_TIMEOUT_S = 5.0
 _PAUSE_S = (0.005, 0.025)
+_REWRITTEN = "weights rewritten every second"
 _SECONDS_FACTOR = 1.5
 """Longer than other rounds, as the weights are rewritten but once a second."""
 
@@ -76,7 +78,7 @@ class Change:
 
 @frozen(kw_only=True)
 class Changes:
-    """Weights that change, and the same without."""
+    """Weights that change, the same without, and the same with another zone's changing, of which golb learns nothing."""
 
     functions: int
     rows: list[Change]
@@ -124,7 +126,10 @@ def measure_changes(
     """
     first, second = list(endpoints)[:2]
     seconds = pace.seconds * _SECONDS_FACTOR
-    rewriter = [sys.executable, "-m", "benchmarks.rewriter", str(etcd_port), zone, str(functions), *endpoints]
+
+    def rewriting(whose: str) -> AbstractContextManager[Child]:
+        command = [sys.executable, "-m", "benchmarks.rewriter", str(etcd_port), whose, str(functions), *endpoints]
+        return child("rewriter", command, cores=load.cores, log=load.directory / "rewriter.txt")
 
     def under_load(kind_script: str) -> _Round:
         with EtcdWriter(etcd_port) as writer, ThreadPoolExecutor(1) as wrk:
@@ -147,17 +152,17 @@ def measure_changes(
     for number in range(pace.rounds):
         for title, kind_script in loads.items():
             step = f"round {number + 1}/{pace.rounds}, {title}"
-            quiet = under_load(kind_script)
-            with child("rewriter", rewriter, cores=load.cores, log=load.directory / "rewriter.txt") as writing:
-                changing = under_load(kind_script)
-                writing.check()
-            golb.settle()
-            rounds.setdefault(f"{title}, weights stay", []).append(quiet)
-            rounds.setdefault(f"{title}, weights rewritten every second", []).append(changing)
-            say(
-                f"{step}: p99 {quiet.load.p99_ms:.1f} ms, with {changing.puts_per_s:.0f} puts/s {changing.load.p99_ms:.1f}"
-            )
-    with child("rewriter", rewriter, cores=load.cores, log=load.directory / "rewriter.txt") as writing:
+            seen = {"weights stay": under_load(kind_script)}
+            # The writer and etcd take from the load and the endpoints too, wherever they write.
+            for what, whose in ((f"another zone's {_REWRITTEN}", f"{zone}-else"), (_REWRITTEN, zone)):
+                with rewriting(whose) as writing:
+                    seen[what] = under_load(kind_script)
+                    writing.check()
+                golb.settle()
+            for what, one in seen.items():
+                rounds.setdefault(f"{title}, {what}", []).append(one)
+                say(f"{step}, {what}: {one.puts_per_s:.0f} puts/s, p99 {one.load.p99_ms:.1f} ms")
+    with rewriting(zone) as writing:
         puts_share, puts_per_s = _cpu_share(golb, etcd_port, seconds)
         writing.check()
     return Changes(

@@ -1,6 +1,8 @@
 """How golb's cost grows: with functions, with endpoints, with weights that change while it serves, with idle clients.
 
 All golbs run side by side, each with a zone of its own in one etcd, and the rounds go round them, as in the comparison.
+Of each size there are two: which memory a process happens to get moves its figure by a tenth and more, for as long as it
+lives. nginx in front of as many endpoints shows which part of their cost is the kernel's, for so many connections.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import http.client
 import os
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field, frozen
@@ -18,14 +21,16 @@ from benchmarks.checks import answers
 from benchmarks.children import child
 from benchmarks.compare import MIB, Summary, measure, shown, summarize
 from benchmarks.endpoints import endpoints, free_addresses, many_addresses
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import BenchmarkError, PeerFailed
 from benchmarks.etcd import EtcdWriter, function_key, weights_value
-from benchmarks.layout import HOST, SMALL_PATH, WEIGHTS
+from benchmarks.layout import HOST, PREFIX, SMALL_PATH, WEIGHTS
 from benchmarks.load import generator
 from benchmarks.node import FUNCTIONS as NODE_FUNCTIONS
 from benchmarks.node import WORKERS as NODE_WORKERS
 from benchmarks.node import Node, measure_node
+from benchmarks.peers import Site
 from benchmarks.peers.golb import golb_command, golb_environ
+from benchmarks.peers.nginx import Nginx
 from benchmarks.procfs import resident_bytes
 from demo.etcd import EtcdProcess
 from demo.ports import choose_ports
@@ -45,10 +50,13 @@ CONNECTIONS = 64
 FUNCTIONS = (1, 1_000, 100_000)
 ENDPOINTS = (1, 10, 1_000)
 IDLE_CLIENTS = 1_000
+COPIES = 2
+"""Golbs of each size, whose rounds are put together."""
 NODE_ROUNDS = 5
 """As one golb alone is measured, so much longer than others."""
 _TABLE_TIMEOUT_S = 120.0
 _FIRST_CALLS = 20
+_FIRST_CALLS_S = 2.0
 
 
 @frozen(kw_only=True)
@@ -66,25 +74,35 @@ class Size:
 
     def script(self) -> str:
         """Return Lua that calls the functions at random."""
-        return f"""
-local count = {self.functions}
+        return _calls("", f"math.random(0, {self.functions - 1})")
+
+    def script_in_order(self, first: int) -> str:
+        """Return Lua that calls one function after the other."""
+        return _calls(f"local called = {first - 1}", "called", f"called = (called + 1) % {self.functions}")
+
+
+def _calls(begin: str, number: str, each: str = "") -> str:
+    target = f'"GET /function/f" .. {number} .. "{SMALL_PATH} HTTP/1.1\\r\\nHost: {HOST}\\r\\n\\r\\n"'
+    return f"""
+{begin}
 request = function()
-  return "GET /function/f" .. math.random(0, count - 1) .. "{SMALL_PATH} HTTP/1.1\\r\\nHost: {HOST}\\r\\n\\r\\n"
+  {each}
+  return {target}
 end
 """
 
 
 @frozen(kw_only=True)
 class Grown:
-    """One golb of a size."""
+    """A proxy of a size."""
 
     functions: int
     endpoints: int
     load: Summary
     rest_mib: float
-    """Resident memory when the whole table has been read, before any load."""
+    """Resident memory when it is ready, before any load: the largest of all copies."""
     start_s: float
-    """From the start of the process until the table is there and its functions are answered."""
+    """From the start of the process until it answers the last of its functions: the longest of all copies."""
 
 
 @define
@@ -93,6 +111,8 @@ class Growth:
 
     functions: list[Grown] = field(factory=list)
     endpoints: list[Grown] = field(factory=list)
+    nginx_endpoints: list[Grown] = field(factory=list)
+    """nginx in front of as many."""
     changes: Changes | None = None
     node: Node | None = None
     idle_client_kib: float | None = None
@@ -108,16 +128,30 @@ class _Running:
     port: int
     start_s: float
     rest_mib: float
+    script: str
+    """Of the load."""
+    path: str = f"/function/f0{SMALL_PATH}"
     rounds: list[Measurement] = field(factory=list)
 
-    def grown(self) -> Grown:
-        return Grown(
-            functions=self.size.functions,
-            endpoints=len(self.size.endpoints),
-            load=summarize(self.rounds),
-            rest_mib=self.rest_mib,
-            start_s=self.start_s,
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}{self.path}"
+
+
+def _grown(size: Size, running: Sequence[_Running], rounds: int) -> list[Grown]:
+    """Put the copies of a size together; nothing, if one of them has not gone all its rounds."""
+    copies = [one for one in running if one.size is size]
+    if not copies or any(len(one.rounds) != rounds for one in copies):
+        return []
+    return [
+        Grown(
+            functions=size.functions,
+            endpoints=len(size.endpoints),
+            load=summarize([measured for one in copies for measured in one.rounds]),
+            rest_mib=max(one.rest_mib for one in copies),
+            start_s=max(one.start_s for one in copies),
         )
+    ]
 
 
 def grow(
@@ -129,6 +163,7 @@ def grow(
     say: Callable[[str], None],
     functions: Sequence[int] = FUNCTIONS,
     endpoint_counts: Sequence[int] = ENDPOINTS,
+    copies: int = COPIES,
     idle_clients: int = IDLE_CLIENTS,
     node_functions: int = NODE_FUNCTIONS,
 ) -> Growth:
@@ -146,22 +181,29 @@ def grow(
         ExitStack() as stack,
     ):
         running: list[_Running] = []
-        for size in by_functions + by_endpoints:
-            try:
-                running.append(_start(size, etcd.port, cores, directory, stack))
-            except BenchmarkError as exc:
-                result.failed.append(f"{size.zone}: {exc}")
-                say(result.failed[-1])
-            else:
-                say(f"{_shown(size)}: {running[-1].rest_mib:.0f} MiB, ready after {running[-1].start_s:.1f} s")
+        nginxes: list[_Running] = []
+        for copy in range(copies):
+            for size in by_functions + by_endpoints:
+                _attempt_start(size, result, say, running, partial(_start, size, etcd.port, cores, directory, stack))
+            for size in by_endpoints:
+                name = f"nginx-{len(size.endpoints)}-{copy}"
+                _attempt_start(
+                    size,
+                    result,
+                    say,
+                    nginxes,
+                    partial(_start_nginx, size, cores, directory / name, stack),
+                )
         result.idle_client_kib = _attempt(
             "idle clients", result, say, lambda: _idle_client_kib(running[0], idle_clients)
         )
-        _load(running, pace, load, cores.proxy, result, say)
-        complete = [one for one in running if len(one.rounds) == pace.rounds]
-        result.functions = [one.grown() for one in complete if one.size in by_functions]
-        result.endpoints = [one.grown() for one in complete if one.size in by_endpoints]
-        changing = next((one for one in running if one.size == by_functions[1]), None)
+        for one in running:
+            _attempt("first calls", result, say, partial(_call_each, one, load))
+        _load([*running, *nginxes], pace, load, cores.proxy, result, say)
+        result.functions = [one for size in by_functions for one in _grown(size, running, pace.rounds)]
+        result.endpoints = [one for size in by_endpoints for one in _grown(size, running, pace.rounds)]
+        result.nginx_endpoints = [one for size in by_endpoints for one in _grown(size, nginxes, pace.rounds)]
+        changing = next((one for one in running if one.size is by_functions[1]), None)
         if changing is not None:
             result.changes = _attempt(
                 "changing weights",
@@ -246,7 +288,46 @@ def _start(size: Size, etcd_port: int, cores: Cores, directory: Path, stack: Exi
     process.wait_until(lambda: answers(port, f"/function/{last}"), _TABLE_TIMEOUT_S)
     start_s = time.monotonic() - started
     process.settle()
-    return _Running(size, process, port, start_s, resident_bytes(process.pid) / MIB)
+    return _Running(size, process, port, start_s, resident_bytes(process.pid) / MIB, size.script())
+
+
+def _start_nginx(size: Size, cores: Cores, directory: Path, stack: ExitStack) -> _Running:
+    directory.mkdir()
+    (port,) = choose_ports([None])
+    nginx = Nginx()
+    if (missing := nginx.missing()) is not None:
+        raise PeerFailed(missing)
+    started = time.monotonic()
+    process = stack.enter_context(
+        nginx.serve(
+            Site(
+                directory=directory,
+                port=port,
+                endpoints=size.endpoints,
+                proxy_cores=cores.proxies,
+                load_cores=sorted(cores.load),
+            )
+        )
+    )
+    start_s = time.monotonic() - started
+    return _Running(size, process, port, start_s, resident_bytes(process.pid) / MIB, "", f"{PREFIX}{SMALL_PATH}")
+
+
+def _call_each(one: _Running, load: Generator) -> None:
+    """Call each function once: what a first call makes is not every call's."""
+    called = 0
+    while called < one.size.functions:
+        script = one.size.script_in_order(called)
+        called += load.run(one.url, script, connections=CONNECTIONS, seconds=_FIRST_CALLS_S).requests
+
+
+def _attempt_start(
+    size: Size, result: Growth, say: Callable[[str], None], running: list[_Running], start: Callable[[], _Running]
+) -> None:
+    started = _attempt(_shown(size), result, say, start)
+    if started is not None:
+        running.append(started)
+        say(f"{_shown(size)}: {started.rest_mib:.0f} MiB, ready after {started.start_s:.1f} s")
 
 
 def _attempt(what: str, result: Growth, say: Callable[[str], None], measure_it: Callable[[], T]) -> T | None:
@@ -268,12 +349,12 @@ def _load(
 ) -> None:
     for number in range(pace.rounds):
         for one in running:
-            step = f"round {number + 1}/{pace.rounds}, {_shown(one.size)}"
+            step = f"round {number + 1}/{pace.rounds}, {one.process.name}"
             try:
                 seen = measure(
                     one.process,
-                    f"http://{HOST}:{one.port}/function/f0{SMALL_PATH}",
-                    one.size.script(),
+                    one.url,
+                    one.script,
                     connections=CONNECTIONS,
                     pace=pace,
                     load=load,

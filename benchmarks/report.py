@@ -181,6 +181,7 @@ def _growth(growth: Growth) -> str:
     for title, grown in (
         ("Functions in the zone, four endpoints each, called at random over 64 connections", growth.functions),
         ("Endpoints of one function, called over 64 connections", growth.endpoints),
+        ("nginx in front of as many, over as many connections to them", growth.nginx_endpoints),
     ):
         if grown:
             parts.append(f"{title}:\n\n" + _grown(grown))

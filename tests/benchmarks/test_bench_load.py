@@ -67,6 +67,11 @@ def test_quotes_in_a_header_stay_in_its_lua_string() -> None:
 
 def test_the_functions_of_a_zone_are_called_at_random() -> None:
     size = Size(functions=1000, endpoints={"127.0.0.1:1": 1, "127.0.0.1:2": 1})
-    assert "math.random(0, count - 1)" in size.script()
-    assert "local count = 1000" in size.script()
+    assert '"GET /function/f" .. math.random(0, 999) .. "/hello HTTP/1.1' in size.script()
     assert size.zone == "zone-1000-2"
+
+
+def test_the_functions_of_a_zone_are_called_in_order_from_where_the_last_load_ended() -> None:
+    script = Size(functions=1000, endpoints={"127.0.0.1:1": 1}).script_in_order(250)
+    assert "local called = 249" in script
+    assert "called = (called + 1) % 1000" in script

@@ -82,6 +82,7 @@ def test_how_golb_s_cost_grows_is_measured(tmp_path: Path, monkeypatch: pytest.M
         say=said.append,
         functions=(1, 20),
         endpoint_counts=(3,),
+        copies=1,
         idle_clients=20,
         node_functions=20,
     )
@@ -90,9 +91,11 @@ def test_how_golb_s_cost_grows_is_measured(tmp_path: Path, monkeypatch: pytest.M
     assert [(one.functions, one.endpoints) for one in growth.endpoints] == [(1, 3)]
     assert growth.idle_client_kib is not None
     assert growth.changes is not None
-    quiet, changing = growth.changes.rows[:2]
+    quiet, elsewhere, changing = growth.changes.rows[:3]
     assert quiet.puts_per_s == 0
+    assert elsewhere.puts_per_s > 0
     assert changing.puts_per_s > 0
+    assert [one.endpoints for one in growth.nginx_endpoints] == [3]
     assert 0 < quiet.put_to_pick_p50_ms <= quiet.put_to_pick_p99_ms <= quiet.put_to_pick_max_ms
     assert growth.node is not None
     assert len(growth.node.workers_mib) == growth.node.workers == 2
