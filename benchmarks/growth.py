@@ -178,50 +178,34 @@ def grow(
     with (
         endpoints([*four, *many], directory / "endpoints", cores.load),
         EtcdProcess(data_dir=directory / "etcd", log=directory / "etcd.log") as etcd,
-        ExitStack() as stack,
     ):
-        running: list[_Running] = []
-        nginxes: list[_Running] = []
-        for copy in range(copies):
-            for size in by_functions + by_endpoints:
-                _attempt_start(size, result, say, running, partial(_start, size, etcd.port, cores, directory, stack))
-            for size in by_endpoints:
-                name = f"nginx-{len(size.endpoints)}-{copy}"
-                _attempt_start(
-                    size,
-                    result,
-                    say,
-                    nginxes,
-                    partial(_start_nginx, size, cores, directory / name, stack),
-                )
-        result.idle_client_kib = _attempt(
-            "idle clients", result, say, lambda: _idle_client_kib(running[0], idle_clients)
-        )
-        for one in running:
-            _attempt("first calls", result, say, partial(_call_each, one, load))
-        _load([*running, *nginxes], pace, load, cores.proxy, result, say)
+        with ExitStack() as stack:
+            running: list[_Running] = []
+            nginxes: list[_Running] = []
+            for copy in range(copies):
+                for size in by_functions + by_endpoints:
+                    start = partial(_start, size, etcd.port, cores, directory, stack)
+                    _attempt_start(size, result, say, running, start)
+                for size in by_endpoints:
+                    own_directory = directory / f"nginx-{len(size.endpoints)}-{copy}"
+                    start = partial(_start_nginx, size, cores, own_directory, stack)
+                    _attempt_start(size, result, say, nginxes, start)
+            result.idle_client_kib = _attempt(
+                "idle clients", result, say, lambda: _idle_client_kib(running[0], idle_clients)
+            )
+            for one in running:
+                _attempt("first calls", result, say, partial(_call_each, one, load))
+            _load([*running, *nginxes], pace, load, cores.proxy, result, say)
         result.functions = [one for size in by_functions for one in _grown(size, running, pace.rounds)]
         result.endpoints = [one for size in by_endpoints for one in _grown(size, running, pace.rounds)]
         result.nginx_endpoints = [one for size in by_endpoints for one in _grown(size, nginxes, pace.rounds)]
-        changing = next((one for one in running if one.size is by_functions[1]), None)
-        if changing is not None:
-            result.changes = _attempt(
-                "changing weights",
-                result,
-                say,
-                lambda: measure_changes(
-                    changing.process,
-                    changing.port,
-                    changing.size.zone,
-                    four,
-                    functions=changing.size.functions,
-                    script=changing.size.script(),
-                    pace=pace,
-                    etcd_port=etcd.port,
-                    load=load,
-                    say=say,
-                ),
-            )
+        # Alone, as the others, a dozen, would take a tenth of the core for doing nothing.
+        result.changes = _attempt(
+            "changing weights",
+            result,
+            say,
+            lambda: _measure_changes(by_functions[1], etcd.port, pace, cores, load, directory, say),
+        )
         everywhere = cores.without_borders()
         result.node = _attempt(
             "a node with workers",
@@ -232,6 +216,32 @@ def grow(
             ),
         )
     return result
+
+
+def _measure_changes(
+    size: Size,
+    etcd_port: int,
+    pace: Pace,
+    cores: Cores,
+    load: Generator,
+    directory: Path,
+    say: Callable[[str], None],
+) -> Changes:
+    with ExitStack() as stack:
+        golb = _start(size, etcd_port, cores, directory, stack)
+        _call_each(golb, load)
+        return measure_changes(
+            golb.process,
+            golb.port,
+            size.zone,
+            size.endpoints,
+            functions=size.functions,
+            script=golb.script,
+            pace=pace,
+            etcd_port=etcd_port,
+            load=load,
+            say=say,
+        )
 
 
 def _measure_node(
