@@ -1,16 +1,25 @@
-"""What weights were in force lately, function by function; bounded over all functions. No I/O and no clock."""
+"""What weights were in force lately, function by function; bounded over all functions. No I/O and no clock.
+
+Weights that have been replaced are kept as plain numbers beside the endpoints, which stay the same for long. A thousand of
+them come in a second: as objects they take four times the memory, and Python stops for tens of milliseconds every few
+seconds to look for cycles among them. Tuples of numbers it looks at once.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from operator import is_
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import Factory, define, frozen
+
+from golb.weights import Weights
 
 if TYPE_CHECKING:
-    from golb.weights import Weights, WeightUpdate
+    from golb.limits import Limits
+    from golb.weights import Endpoint, WeightUpdate
 
-# Endpoints of all weights that are kept, some 100 bytes each; older ones go first.
+# Endpoints of all weights that are kept, some 20 bytes each; older ones go first.
 MAX_ENDPOINTS = 200_000
 # Of one function: ten minutes of a change each second.
 _MAX_CHANGES = 600
@@ -26,14 +35,72 @@ class Change:
     weights: Weights
 
 
+@frozen
+class _Era:
+    """Changes that follow one another and differ in nothing but the weights of the same endpoints."""
+
+    endpoints: tuple[Endpoint, ...]
+    limits: Limits
+    changes: list[tuple[float, ...]] = Factory(list)
+    """Time, revision and weights of each, in this order."""
+
+    def holds(self, weights: Weights) -> bool:
+        # Readers of weights give one object for each endpoint, so that these need not be compared in earnest.
+        same = len(self.endpoints) == len(weights.by_endpoint) and all(map(is_, self.endpoints, weights.by_endpoint))
+        return same and self.limits == weights.limits
+
+    def all_changes(self) -> list[Change]:
+        return [
+            Change(at_s, int(revision), Weights(dict(zip(self.endpoints, numbers, strict=True)), self.limits))
+            for at_s, revision, *numbers in self.changes
+        ]
+
+
+@define
+class _Record:
+    """The changes of one function. Most have one, which is in force."""
+
+    last: Change
+    eras: list[_Era] | None = None
+    """Those before it, oldest first; none is empty."""
+    count: int = 1
+
+    def add(self, change: Change) -> None:
+        at_s, revision, weights = self.last.at_s, self.last.revision, self.last.weights
+        if self.eras is None:
+            self.eras = []
+        if not self.eras or not self.eras[-1].holds(weights):
+            self.eras.append(_Era(tuple(weights.by_endpoint), weights.limits))
+        self.eras[-1].changes.append((at_s, revision, *weights.by_endpoint.values()))
+        self.last = change
+        self.count += 1
+
+    def drop_first(self) -> int:
+        """Forget the oldest of several changes, and return its size."""
+        assert self.eras  # noqa: S101 - there are several
+        era = self.eras[0]
+        del era.changes[0]
+        if not era.changes:
+            del self.eras[0]
+        self.count -= 1
+        return _size(len(era.endpoints))
+
+    def all_changes(self) -> list[Change]:
+        return [*(change for era in self.eras or () for change in era.all_changes()), self.last]
+
+    def size(self) -> int:
+        return sum(len(era.changes) * _size(len(era.endpoints)) for era in self.eras or ()) + _size(
+            len(self.last.weights.by_endpoint)
+        )
+
+
 class WeightHistory:
     """The last changes of all functions."""
 
     def __init__(self, max_endpoints: int = MAX_ENDPOINTS) -> None:
         self._max_endpoints = max_endpoints
         self._endpoints = 0
-        # Most functions have few changes, and a list takes a tenth of a deque's memory.
-        self._by_function: dict[str, list[Change]] = {}
+        self._by_function: dict[str, _Record] = {}
         # Of 100,000 functions a list of their names takes some milliseconds, and they come and go far less often than weights.
         self._functions: list[str] | None = None
         # In the order of changes; a function stands here once for each of its changes, and perhaps for some that are gone.
@@ -42,28 +109,32 @@ class WeightHistory:
     def add(self, update: WeightUpdate, at_s: float) -> None:
         """Keep an update; a function that is gone loses its history."""
         function = update.function
+        record = self._by_function.get(function)
         if update.weights is None:
-            for change in self._by_function.pop(function, ()):
-                self._endpoints -= _size(change)
+            if record is not None:
+                del self._by_function[function]
+                self._endpoints -= record.size()
                 self._functions = None
             return
-        changes = self._by_function.get(function)
-        if changes is None:
-            changes = self._by_function[function] = []
+        change = Change(at_s, update.revision, update.weights)
+        if record is None:
+            record = self._by_function[function] = _Record(change)
             self._functions = None
-        changes.append(Change(at_s, update.revision, update.weights))
-        self._endpoints += _size(changes[-1])
+        else:
+            record.add(change)
+        self._endpoints += _size(len(update.weights.by_endpoint))
         self._order.append(function)
-        if len(changes) > _MAX_CHANGES:
-            self._drop_first(function)
+        if record.count > _MAX_CHANGES:
+            self._endpoints -= record.drop_first()
         while self._order and (self._endpoints > self._max_endpoints or len(self._order) > self._max_endpoints):
-            oldest = self._order.popleft()
-            if len(self._by_function.get(oldest, ())) > 1:  # the last one is in force
-                self._drop_first(oldest)
+            oldest = self._by_function.get(self._order.popleft())
+            if oldest is not None and oldest.count > 1:  # the last one is in force
+                self._endpoints -= oldest.drop_first()
 
     def of(self, function: str) -> list[Change]:
         """Return a function's changes, oldest first; the last one is in force."""
-        return list(self._by_function.get(function, ()))
+        record = self._by_function.get(function)
+        return record.all_changes() if record is not None else []
 
     def functions(self) -> list[str]:
         """Return the names of all functions that are known, the newest last; the list is for reading only."""
@@ -73,12 +144,9 @@ class WeightHistory:
 
     def last(self, function: str) -> Change | None:
         """Return the change that is in force; None: the function is not known."""
-        changes = self._by_function.get(function)
-        return changes[-1] if changes else None
-
-    def _drop_first(self, function: str) -> None:
-        self._endpoints -= _size(self._by_function[function].pop(0))
+        record = self._by_function.get(function)
+        return record.last if record is not None else None
 
 
-def _size(change: Change) -> int:
-    return len(change.weights.by_endpoint) + 1
+def _size(endpoints: int) -> int:
+    return endpoints + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections import defaultdict
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golb.history import Change, WeightHistory
+from golb.limits import Limits
 from golb.weights import Endpoint, Weights, WeightUpdate
 
 ENDPOINTS = [Endpoint(f"10.42.0.{number}", 80) for number in range(20)]
@@ -41,6 +43,36 @@ def test_changes_are_told_oldest_first_with_their_time_and_their_weights() -> No
     assert history.of("unknown") == []
     assert history.last("f") == history.of("f")[-1]
     assert history.last("unknown") is None
+
+
+def test_what_has_been_replaced_is_told_as_it_was() -> None:
+    history = WeightHistory()
+    limited = Limits(max_inflight=7)
+    told = [
+        Weights({ENDPOINTS[0]: 1, ENDPOINTS[1]: 0.5}),
+        Weights({ENDPOINTS[0]: 2**60 + 1, ENDPOINTS[1]: 3}),
+        Weights({ENDPOINTS[1]: 3, ENDPOINTS[0]: 2}),
+        Weights({ENDPOINTS[1]: 3, ENDPOINTS[0]: 2}, limited),
+        Weights({}, limited),
+        Weights({}),
+        Weights({ENDPOINTS[0]: 1}),
+    ]
+    for revision, one in enumerate(told, 1):
+        history.add(WeightUpdate("f", one, revision), float(revision))
+    changes = history.of("f")
+    assert changes == [Change(float(revision), revision, one) for revision, one in enumerate(told, 1)]
+    assert [list(change.weights.by_endpoint) for change in changes] == [list(one.by_endpoint) for one in told]
+
+
+def test_python_need_not_look_for_cycles_among_weights_that_were_replaced() -> None:
+    history = WeightHistory()
+    history.add(update("f", 4, 0), 0.0)
+    gc.collect()
+    before = len(gc.get_objects())
+    for revision in range(1, 500):
+        history.add(update("f", 4, revision), float(revision))
+    gc.collect()
+    assert len(gc.get_objects()) - before < 50
 
 
 def test_a_function_that_is_gone_has_no_history_and_begins_anew() -> None:
@@ -129,6 +161,7 @@ def test_memory_is_bounded_over_any_number_of_changes() -> None:
             if number % 50 == 0:
                 history.add(WeightUpdate(f"short-lived-{number}", weights(0), number), 1.0)
                 history.add(WeightUpdate(f"short-lived-{number}", None, number), 1.0)
+        gc.collect()  # Python keeps tuples that are no more, up to some thousands, for those to come
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()
