@@ -158,10 +158,12 @@ async def follow(pieces: Iterable[bytes]) -> tuple[list[WatchBatch], type[EtcdEr
 
 
 async def check_watch(stream: bytes, rule: int) -> None:
-    """Follow a watch; its batches go up, do not depend on the cuts, and keep a zone as it is in etcd."""
+    """Follow a watch; its batches go up, what they tell does not depend on the cuts, and they keep a zone as it is in etcd."""
     batches, ended = await follow([stream])
-    assert (batches, ended) == await follow(cut(stream, rule))
+    in_pieces, ended_in_pieces = await follow(cut(stream, rule))
+    assert (_told(batches), ended) == (_told(in_pieces), ended_in_pieces)
     _check_complete(batches, stream)
+    _check_complete(in_pieces, stream)
     revisions = [batch.revision for batch in batches]
     assert revisions == sorted(revisions)
     published: dict[str, WeightUpdate] = {}
@@ -174,6 +176,11 @@ async def check_watch(stream: bytes, rule: int) -> None:
     for batch in batches:
         await zone.take_changes(batch, publish)
     _check_zone(zone, published, [event for batch in batches for event in batch.events])
+
+
+def _told(batches: list[WatchBatch]) -> tuple[list[Event], int]:
+    """Return all events, and how far they reach: what comes together is in one batch."""
+    return [event for batch in batches for event in batch.events], batches[-1].revision if batches else 0
 
 
 def _check_complete(batches: list[WatchBatch], stream: bytes) -> None:
