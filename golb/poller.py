@@ -106,7 +106,7 @@ class Poller(trio.abc.Instrument):
         fd = self._epoll.fileno()
         try:
             while True:
-                # Only so that Trio's own wait ends: what there is has been passed on by the time this returns.
+                # Only so that Trio's own wait ends: what there is, or a first part of it, has been passed on by then.
                 await trio.lowlevel.wait_readable(fd)
         finally:
             self.before_io_wait(0)

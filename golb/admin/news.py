@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     Describe = Callable[[Weights | None, Weights], str]
 
-# Of more functions that change at once only the number is told: the feed keeps few events, and these would push the others out.
+# Of more functions that change at once only the number is told: the feed keeps few events, and could not hold these.
 _TOLD_AT_ONCE = 100
+# An event that nobody has asked for holds the weights that it will tell of; where they are many, what it tells is shorter.
+_TOLD_LATER_ENDPOINTS = 50
 # What changes meanwhile is told together. Thousands of weights change in a second, and to wake up for each of them costs a
 # fifth of what taking it over does, at which nobody may be looking.
 _PAUSE_S = 0.1
@@ -46,7 +48,12 @@ class News:
         """
         async for batch in batches:
             for update in islice(batch.values(), _TOLD_AT_ONCE):
-                self._feed.publish("weights", partial(_tell, update, self._weights.get(update.function), describe))
+                tell = partial(_tell, update, self._weights.get(update.function), describe)
+                if _endpoints(update.weights) + _endpoints(self._weights.get(update.function)) > _TOLD_LATER_ENDPOINTS:
+                    self._feed.publish("weights", tell())
+                    await trio.lowlevel.checkpoint()
+                else:
+                    self._feed.publish("weights", tell)
             if (more := len(batch) - _TOLD_AT_ONCE) > 0:
                 self._feed.publish("weights", {"more_functions": more})
             for place, update in enumerate(batch.values()):
@@ -87,6 +94,10 @@ class News:
             self._weights.pop(update.function, None)
         else:
             self._weights[update.function] = update.weights
+
+
+def _endpoints(weights: Weights | None) -> int:
+    return 0 if weights is None else len(weights.by_endpoint)
 
 
 def _tell(update: WeightUpdate, before: Weights | None, describe: Describe) -> dict[str, Any]:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _Signature = tuple[tuple[int, int, int], ...]
 
-# httpcore's connections speak nothing else.
-_ALPN = ["http/1.1"]
+# Neither httpcore's connections nor those of watches speak anything else.
+ALPN = ["http/1.1"]
 
 
 @frozen(kw_only=True)
@@ -92,7 +92,7 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
     if files.cert_file is not None:
         # Without a password function, OpenSSL would ask for one on the terminal.
         context.load_cert_chain(files.cert_file, files.key_file, password=_no_password)
-    context.set_alpn_protocols(_ALPN)
+    context.set_alpn_protocols(ALPN)
     return context
 
 

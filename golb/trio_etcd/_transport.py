@@ -22,7 +22,7 @@ from ._errors import AnswerTooLong, MalformedAnswer, TlsFailed, Unavailable
 from ._http_stream import StreamedAnswer, open_streamed
 from ._reasons import is_tls_refusal, reason
 from ._stream import LineSplitter
-from ._tls import RenewedContext, TlsFiles
+from ._tls import ALPN, RenewedContext, TlsFiles
 from ._wire import Json, decode_answer, decode_error, encode_request
 
 if TYPE_CHECKING:
@@ -197,11 +197,12 @@ class Transport:
         self._closed = False
         # Reading the system's certificates takes some 20 ms, so it is left to the first connection that needs them.
         self._tls = tls if isinstance(tls, ssl.SSLContext) else RenewedContext(tls or TlsFiles())
+        self._tls.set_alpn_protocols(ALPN)
         self._client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(
                 verify=self._tls,
                 trust_env=False,
-                # A limit would let watches, each of which holds a connection, block the requests beside them.
+                # A limit would let requests to a member that hangs block those to the others.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=4),
                 socket_options=self._socket_options,
             ),
@@ -307,6 +308,9 @@ class Transport:
                 request_timeout_s=self._request_timeout_s,
                 read_timeout_s=read_timeout_s,
             )
+        if self._closed:  # meanwhile
+            await answer.aclose()
+            raise Unavailable(f"{url}: this etcd client has been closed")
         self._streams.add(answer)
         return answer
 

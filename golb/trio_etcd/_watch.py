@@ -27,7 +27,8 @@ class Watch:
     - `Unavailable`: the stream broke, or was silent for longer than the read timeout. Open another from `revision + 1`.
     - `MalformedAnswer`: what came is no watch stream.
 
-    A task that is cancelled while it waits for a batch loses none, and the watch can be taken up again.
+    A task that is cancelled while it waits for a batch loses none, and the watch can be taken up again; over TLS it may
+    have ended by that, and says so.
     """
 
     def __init__(

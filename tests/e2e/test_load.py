@@ -58,8 +58,8 @@ async def test_no_request_fails_while_weights_and_endpoints_change_50_times_a_se
                 done.set()
             assert statuses == [200] * requests
             assert golb.stop() == 0
-            revisions = [line["revision"] for line in golb.log() if line["message"] == "weights changed"]
-            assert revisions[-1] - revisions[0] > 10
+            changes = [line for line in golb.log() if line["message"] == "weights changed"]
+            assert len(changes) >= 5
         assert all(pod.calls for pod in pods)
 
 
