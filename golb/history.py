@@ -1,25 +1,24 @@
 """What weights were in force lately, function by function; bounded over all functions. No I/O and no clock.
 
 Weights that have been replaced are kept as plain numbers beside the endpoints, which stay the same for long. A thousand of
-them come in a second: as objects they take four times the memory, and Python stops for tens of milliseconds every few
+them come in a second: as objects they take two and a half times the memory, and Python stops for tens of milliseconds every few
 seconds to look for cycles among them. Tuples of numbers it looks at once.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from operator import is_
 from typing import TYPE_CHECKING
 
 from attrs import Factory, define, frozen
 
-from golb.weights import Weights
+from golb.weights import Weights, are_same_endpoints
 
 if TYPE_CHECKING:
     from golb.limits import Limits
     from golb.weights import Endpoint, WeightUpdate
 
-# Endpoints of all weights that are kept, some 20 bytes each; older ones go first.
+# Endpoints of all weights that are kept, some 30 bytes each; older ones go first.
 MAX_ENDPOINTS = 200_000
 # Of one function: ten minutes of a change each second.
 _MAX_CHANGES = 600
@@ -45,9 +44,7 @@ class _Era:
     """Time, revision and weights of each, in this order."""
 
     def holds(self, weights: Weights) -> bool:
-        # Readers of weights give one object for each endpoint, so that these need not be compared in earnest.
-        same = len(self.endpoints) == len(weights.by_endpoint) and all(map(is_, self.endpoints, weights.by_endpoint))
-        return same and self.limits == weights.limits
+        return are_same_endpoints(self.endpoints, weights.by_endpoint) and self.limits == weights.limits
 
     def all_changes(self) -> list[Change]:
         return [

@@ -5,7 +5,6 @@ Rule: golb decides nothing by a path beyond the function's name; what follows it
 
 from __future__ import annotations
 
-from operator import is_
 from random import Random
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -15,7 +14,7 @@ from attrs import define, field, frozen
 from golb.endpoints import Endpointlike, EndpointSet
 from golb.errors import WeightsError
 from golb.limits import NO_LIMITS, Limits
-from golb.weights import Endpoint, split_endpoint
+from golb.weights import Endpoint, are_same_endpoints, split_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -201,9 +200,7 @@ class Routes(Generic[T]):
         is_adopted = route.generation == self._generation
         self._adopt_configuration(route)
         route.epoch = self._resting.epoch
-        # Nearly all updates bring other weights for the same endpoints. Readers of weights give one object for each, so
-        # that this need not hash them.
-        if is_adopted and len(before) == len(by_endpoint) and all(map(is_, before, by_endpoint)):
+        if is_adopted and are_same_endpoints(before, by_endpoint):
             route.every.update(dict(zip(before.values(), by_endpoint.values(), strict=True)))
             if route.local is not route.every:
                 self._divide(route)
