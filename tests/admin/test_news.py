@@ -64,6 +64,25 @@ async def test_of_many_functions_that_change_at_once_the_number_is_told_and_what
 
 
 @pytest.mark.usefixtures("autojump_clock")
+async def test_few_endpoints_are_described_when_somebody_asks_and_many_at_once_as_their_weights_would_be_held() -> None:
+    described: list[int] = []
+
+    def describe(_before: Weights | None, after: Weights) -> str:
+        described.append(len(after.by_endpoint))
+        return ""
+
+    async def batches() -> AsyncIterator[dict[str, WeightUpdate]]:
+        yield {str(count): update(str(count), 1, {f"10.42.0.{n}:80": 1 for n in range(count)}) for count in (50, 51)}
+
+    feed = EventFeed()
+    await News(feed).follow(batches(), describe)
+    assert described == [51]
+    for _ in range(2):
+        assert [event.data["function"] for event in feed.after(0, 9)[1]] == ["50", "51"]
+    assert described == [51, 50]
+
+
+@pytest.mark.usefixtures("autojump_clock")
 async def test_an_event_stays_short_however_many_endpoints_change() -> None:
     (event,) = await told([update("f", 1, {f"10.{n >> 8}.{n & 255}.1:80": 1 for n in range(5000)})])
     assert event["changes"].endswith(" and 4980 more")

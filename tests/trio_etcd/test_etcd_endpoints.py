@@ -289,6 +289,30 @@ async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch, nur
                 await anext(await stack.enter_async_context(client.watch("k")))
 
 
+async def test_a_watch_that_opens_while_its_client_closes_does_not_stay(
+    etcd: EtcdProcess, nursery: trio.Nursery
+) -> None:
+    asked, may_go_on = trio.Event(), trio.Event()
+
+    async def hold(_request: bytes) -> None:
+        asked.set()
+        await may_go_on.wait()
+
+    async def close_meanwhile() -> None:
+        await asked.wait()
+        await client.aclose()
+        may_go_on.set()
+
+    relay = Relay(etcd.port, before_request=hold)
+    with trio.fail_after(DEADLINE_S):
+        async with EtcdClient([await relay.start(nursery)]) as client:
+            nursery.start_soon(close_meanwhile)
+            with pytest.raises(Unavailable, match="this etcd client has been closed"):
+                async with client.watch("k"):
+                    pass
+        await relay.all_closed.wait()
+
+
 async def test_a_closed_client_says_so(etcd: EtcdProcess) -> None:
     with trio.fail_after(DEADLINE_S):
         client = EtcdClient([etcd.client_url])
