@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 Event = dict[str, Any]
+# What may stand for bytes in the events of an application that is not golb's.
+Buffer = bytes | bytearray | memoryview
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import secrets
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import define
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from golb.errors import UpstreamError
     from golb.headers import Headers
     from golb.weights import Endpoint
 
-X_REQUEST_ID = b"x-request-id"
-TRACEPARENT = b"traceparent"
+X_REQUEST_ID: Final = b"x-request-id"
+TRACEPARENT: Final = b"traceparent"
 
 # What clients send may be long, and records wait in memory. UUIDs have 36 characters, ULIDs 26, traceparents 55.
-_MAX_ID_CHARACTERS = 128
+_MAX_ID_CHARACTERS: Final = 128
 
 
 @define
@@ -138,14 +138,15 @@ class RequestIds:
         self._prefix = secrets.token_hex(6)
         self._numbers = count(1)
 
-    def of(self, headers: Headers) -> str:
+    def of(self, headers: Iterable[Any]) -> str:
         """Return the value of X-Request-Id, at most 128 characters of it, else a new name; header names in lower case."""
         return value_of(X_REQUEST_ID, headers) or f"{self._prefix}-{next(self._numbers)}"
 
 
-def value_of(name: bytes, headers: Headers) -> str | None:
+def value_of(name: bytes, headers: Iterable[Any]) -> str | None:
     """Return the first value of a header, at most 128 characters of it; all names in lower case."""
     for found, value in headers:
         if found == name:
-            return value[:_MAX_ID_CHARACTERS].decode("latin-1")
+            text: str = value[:_MAX_ID_CHARACTERS].decode("latin-1")
+            return text
     return None

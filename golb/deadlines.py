@@ -8,7 +8,7 @@ only the oldest of each kind need be looked at. Time is read once a tick: a time
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
 import trio
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TICK_S = 0.05
+TICK_S: Final = 0.05
 
 
 class TimeoutQueue(Generic[T]):

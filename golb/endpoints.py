@@ -11,7 +11,7 @@ once; if it hangs, no more than one request hangs there. Where none is left in s
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from golb.schedule import Schedule
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from golb.health import Health, RestingEndpoints
 
 # A rest that is over waits so long, in seconds, for a request that can be sent again if it fails there.
-_PATIENCE_S = 1.0
+_PATIENCE_S: Final = 1.0
 
 
 class Endpointlike(Protocol):

@@ -6,9 +6,7 @@ and the peer's address, and its `X-Forwarded-Host-<Node>` marks by this node's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from attrs import define
+from typing import TYPE_CHECKING, Any, Final
 
 from golb.errors import ClientGone
 from golb.header_lines import written_lines
@@ -29,15 +27,17 @@ from golb.headers import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from golb.asgi import Event, Receive, ReceiveInto, Send
     from golb.headers import Headers
 
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """Methods of requests that do no harm if they are carried out twice (RFC 9110, 9.2.2)."""
 
-_SPECIAL = HOP_BY_HOP | {b"content-length", b"expect", X_FORWARDED_FOR}
-_REPLACED = frozenset({b"host", X_FINAL_HOST})
-_MARK_LINE_START = b"\r\n" + canonical(MARK_PREFIX)
+_SPECIAL: Final = HOP_BY_HOP | {b"content-length", b"expect", X_FORWARDED_FOR}
+_REPLACED: Final = frozenset({b"host", X_FINAL_HOST})
+_MARK_LINE_START: Final = b"\r\n" + canonical(MARK_PREFIX)
 
 
 def _start_of(name: bytes) -> bytes | None:
@@ -56,15 +56,15 @@ def _start_of(name: bytes) -> bytes | None:
     return start
 
 
-_STARTS = by_name(_start_of)
-_LINES = written_lines(_STARTS.__getitem__)
+_STARTS: Final = by_name(_start_of)
+_LINES: Final = written_lines(_STARTS.__getitem__)
 
 
 class RequestHeaders:
     """The headers of a request, read once.
 
     Args:
-        headers: names in lower case.
+        headers: pairs, names in lower case.
         own_mark: the name, in lower case, of this node's mark.
 
     Raises:
@@ -89,24 +89,26 @@ class RequestHeaders:
     doubtful_marks: tuple[bytes, ...] = ()
     """The marks of a peer that is not trusted, as `lines` has those of others."""
 
-    def __init__(self, headers: Headers, own_mark: bytes) -> None:
+    def __init__(self, headers: Iterable[Any], own_mark: bytes) -> None:
         self.lines: list[bytes] = []
         """Those that go on as they are, each with the end of the line before."""
         self.is_plain = True
         """All of them do, and there is no body."""
         lines = self.lines
         special: Headers = []
-        for name, value in headers:  # some servers and middleware have lists; what is remembered needs tuples
-            line = _LINES[name, value]
+        for header in headers:
+            # Some servers and middleware have lists; what is remembered needs tuples.
+            pair = header if isinstance(header, tuple) else tuple(header)
+            line = _LINES[pair]
             if line:
                 lines.append(line)
             elif line is None:
-                special.append((name, value))
+                special.append(pair)
         if special:
             self.is_plain = False
             self._read_special(special, headers, own_mark)
 
-    def _read_special(self, special: Headers, headers: Headers, own_mark: bytes) -> None:
+    def _read_special(self, special: Headers, headers: Iterable[Any], own_mark: bytes) -> None:
         added: list[bytes] = []
         connection: list[bytes] = []
         for name, value in special:
@@ -155,7 +157,7 @@ class RequestHeaders:
         self.doubtful_marks = tuple(line for line in self.lines if line.startswith(_MARK_LINE_START))
         self.lines = [line for line in self.lines if not line.startswith(_MARK_LINE_START)]
 
-    def chain(self, node: bytes, peer: tuple[str, int] | None) -> bytes:
+    def chain(self, node: bytes, peer: Sequence[Any] | None) -> bytes:
         """Return the value of X-Forwarded-For for the endpoint: the chain so far, this node, who has called it."""
         chain = self.forwarded_for + b", " + node if self.forwarded_for else node
         return chain + b", " + peer[0].encode() if peer else chain
@@ -202,21 +204,19 @@ class RequestHeaders:
             parts += (b"\r\nTransfer-Encoding: ", b"chunked")
 
 
-@define(eq=False)
 class Call:
-    """One request on its way to an endpoint, and the client that waits for the answer."""
+    """One request on its way to an endpoint, and the client that waits for the answer.
 
-    method: str
-    lead: Headers
-    """X-Final-Host, X-Forwarded-For and this node's mark, in this order: they go in front of the answer's headers."""
-    receive: Receive
-    send: Send
-    extensions: dict[str, Any]
-    """Of the ASGI scope."""
-    began_s: float = 0.0
-    """When it came; this and all times, by `time.perf_counter`."""
-    ready_s: float = 0.0
-    """When golb began to work on it, or went on after a wait, a failed endpoint's included."""
+    Args:
+        method: of the request.
+        lead: X-Final-Host, X-Forwarded-For and this node's mark, in this order: they go in front of the answer's headers.
+        receive: the client's side of the ASGI application.
+        send: likewise.
+        extensions: of the ASGI scope.
+        began_s: when it came; this and all times, by `time.perf_counter`.
+    """
+
+    # As in `RequestHeaders`: most calls leave most of this as it is.
     sent_s: float = 0.0
     """When all was ready to be sent."""
     head: bytes = b""
@@ -245,6 +245,23 @@ class Call:
     """Of the request's body, that have been passed on; chunks and trailers do not count."""
     bytes_out: int = 0
     """Of the answer's body, likewise."""
+
+    def __init__(
+        self,
+        method: str,
+        lead: Headers,
+        receive: Receive,
+        send: Send,
+        extensions: dict[str, Any],
+        began_s: float = 0.0,
+    ) -> None:
+        self.method = method
+        self.lead = lead
+        self.receive = receive
+        self.send = send
+        self.extensions = extensions
+        self.began_s = self.ready_s = began_s
+        """When golb began to work on it, or went on after a wait, a failed endpoint's included."""
 
     def forget_answer(self) -> None:
         """Make ready to be sent again."""

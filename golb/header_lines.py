@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from golb.headers import MARK_PREFIX, TOKEN
 from golb.memo import Memo
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 Header = tuple[bytes, bytes]
 
-_REMEMBERED_BYTES = 256
+_REMEMBERED_BYTES: Final = 256
 # In the names of headers with secrets: nearly each service has one of its own.
-_SECRET = re.compile(rb"auth|cookie|credential|key|passw|secret|session|signature|token")
-_HARDLY_EVER_TWICE = frozenset({b"traceparent", b"x-request-id"})
-_LINE = re.compile(rb"(%b): ?([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)" % TOKEN.pattern)
-_USUAL_CONNECTIONS = frozenset({b"close", b"keep-alive"})
-_USUAL_LENGTH_DIGITS = 18  # far below 64 bits
+_SECRET: Final = re.compile(rb"auth|cookie|credential|key|passw|secret|session|signature|token")
+_HARDLY_EVER_TWICE: Final = frozenset({b"traceparent", b"x-request-id"})
+_LINE: Final = re.compile(rb"(%b): ?([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)" % TOKEN.pattern)
+_USUAL_CONNECTIONS: Final = frozenset({b"close", b"keep-alive"})
+_USUAL_LENGTH_DIGITS: Final = 18  # far below 64 bits
 
 
 class UnusualError(LookupError):

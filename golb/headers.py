@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from golb.memo import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from golb.asgi import Buffer
+
 Headers = list[tuple[bytes, bytes]]
+"""As golb has them. Where they come from an application or a server of others they are any iterable of pairs (ASGI)."""
 
 # RFC 9110, 7.6.1, the two fields that speak to the next proxy only, and what goes with an upgrade to h2c (RFC 7540, 3.2.1).
-HOP_BY_HOP = frozenset(
+HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
         b"http2-settings",
@@ -32,15 +35,15 @@ HOP_BY_HOP = frozenset(
     }
 )
 # Options of `Connection` that name no header.
-_CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive"})
-X_FINAL_HOST = b"x-final-host"
-X_FORWARDED_FOR = b"x-forwarded-for"
-MARK_PREFIX = b"x-forwarded-host-"
+_CONNECTION_OPTIONS: Final = frozenset({b"close", b"keep-alive"})
+X_FINAL_HOST: Final = b"x-final-host"
+X_FORWARDED_FOR: Final = b"x-forwarded-for"
+MARK_PREFIX: Final = b"x-forwarded-host-"
 
-_NOT_IN_INTERIM = HOP_BY_HOP | {b"content-length", b"host", b"trailer", X_FINAL_HOST, X_FORWARDED_FOR}
+_NOT_IN_INTERIM: Final = HOP_BY_HOP | {b"content-length", b"host", b"trailer", X_FINAL_HOST, X_FORWARDED_FOR}
 # What a head has decided, and a recipient that merges trailers into it would decide again (RFC 9110, 6.5.1, after the
 # list of RFC 7230, 4.1.2): framing, routing, request modifiers, credentials, control data, how to read the content.
-_NOT_IN_TRAILERS = _NOT_IN_INTERIM | {
+_NOT_IN_TRAILERS: Final = _NOT_IN_INTERIM | {
     b"age",
     b"authorization",
     b"cache-control",
@@ -61,11 +64,11 @@ _NOT_IN_TRAILERS = _NOT_IN_INTERIM | {
     b"warning",
     b"www-authenticate",
 }
-_NO_TRAILER_BEGINS = (MARK_PREFIX, b"if-")
+_NO_TRAILER_BEGINS: Final = (MARK_PREFIX, b"if-")
 
-TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
-_REMEMBERED_NAME_BYTES = 128
+_REMEMBERED_NAME_BYTES: Final = 128
 
 
 def canonical(name: bytes) -> bytes:
@@ -75,7 +78,7 @@ def canonical(name: bytes) -> bytes:
 
 # The characters of a token that are neither letter nor digit, but for the dash.
 _LIKE_A_DASH = b"!#$%&'*+.^_`|~"
-_TO_DASHES = bytes.maketrans(_LIKE_A_DASH, b"-" * len(_LIKE_A_DASH))
+_TO_DASHES: Final = bytes.maketrans(_LIKE_A_DASH, b"-" * len(_LIKE_A_DASH))
 
 
 def dashed(name: bytes) -> bytes:
@@ -99,7 +102,7 @@ def _line_start(name: bytes) -> bytes | None:
     return b"\r\n" + canonical(name) + b": "
 
 
-LINE_STARTS = by_name(_line_start)
+LINE_STARTS: Final = by_name(_line_start)
 """How the line of a header begins, with the end of the line before: `\\r\\nName: ` in canonical case, for a name in any
 case; None for one that stays on its hop."""
 
@@ -117,7 +120,7 @@ def join_lines(parts: list[bytes], lines: int) -> bytes:
     return joined
 
 
-def trailer_section(trailers: Headers) -> bytes:
+def trailer_section(trailers: Iterable[Any]) -> bytes:
     """Write the last chunk of a body and the trailers behind it."""
     parts = [b"0"]
     for name, value in trailers:
@@ -127,12 +130,12 @@ def trailer_section(trailers: Headers) -> bytes:
     return join_lines(parts, 1 + len(parts) // 2) + b"\r\n\r\n"
 
 
-def frame_chunk(body: bytes, trailers: Headers | None) -> bytes:
+def frame_chunk(body: Buffer, trailers: Iterable[Any] | None) -> bytes:
     """Write a piece of a chunked body; `trailers`, if not None, say that it is the last.
 
     What must not stand in trailers is left out.
     """
-    chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""  # an empty chunk would be the end
+    chunk = b"%x\r\n%b\r\n" % (len(body), bytes(body)) if body else b""  # an empty chunk would be the end
     return chunk if trailers is None else chunk + trailer_section(proper_trailers(trailers))
 
 
@@ -192,10 +195,10 @@ def _trailer_name(name: bytes) -> bytes | None:
     return None if alike in _NOT_IN_TRAILERS or alike.startswith(_NO_TRAILER_BEGINS) else name
 
 
-_TRAILER_NAMES = by_name(_trailer_name)
+_TRAILER_NAMES: Final = by_name(_trailer_name)
 
 
-def proper_trailers(trailers: Headers) -> Headers:
+def proper_trailers(trailers: Iterable[Any]) -> Headers:
     """Return what of trailers, names in any case, may go on."""
     return [(name, value) for name, value in trailers if _TRAILER_NAMES[name] is not None]
 

@@ -17,7 +17,7 @@ by itself would wake it anew; under load that saves a third of a proxy's time, a
 from __future__ import annotations
 
 import select
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 import structlog
 import trio
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 LOG = structlog.get_logger()
 
-_INPUT = select.EPOLLIN
-_OUTPUT = select.EPOLLOUT
-_MAY_WRITE = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
+_INPUT: Final = select.EPOLLIN
+_OUTPUT: Final = select.EPOLLOUT
+_MAY_WRITE: Final = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
 # So many events are passed on before others wait for I/O again. What one poll has found is done as a whole, so who comes
 # just behind it waits for all of it: bounding that takes a quarter from the 99th percentile at 256 connections.
-_EVENTS_AT_ONCE = 64
+_EVENTS_AT_ONCE: Final = 64
 # Urgent data (tcp(7)) arrives in line with the rest; a read stops at its mark, and only this tells that more is behind.
-_WATCHED = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLOUT | select.EPOLLET
+_WATCHED: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLOUT | select.EPOLLET
 
 
 class Pollable(Protocol):

@@ -6,14 +6,14 @@ Rule: golb decides nothing by a path beyond the function's name; what follows it
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from golb.endpoints import Endpointlike, EndpointSet
 from golb.errors import WeightsError
-from golb.limits import NO_LIMITS, Limits
+from golb.limits import NO_LIMITS
 from golb.weights import Endpoint, are_same_endpoints, split_endpoint
 
 if TYPE_CHECKING:
@@ -33,9 +33,11 @@ class Routable(Endpointlike, Protocol):
 
 T = TypeVar("T", bound=Routable)
 
-_PREFIX = b"/function/"
-_NAME_START = len(_PREFIX)
-_QUESTION_MARK, _PERCENT = b"?%"  # numbers, which are found far faster than `bytes`
+_PREFIX: Final = b"/function/"
+_NAME_START: Final = len(_PREFIX)
+# Numbers, which are found far faster than `bytes`.
+_QUESTION_MARK: Final = ord("?")
+_PERCENT: Final = ord("%")
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes] | None:
@@ -91,29 +93,43 @@ class Gateways:
         return " ".join(sorted([*self.hosts, *(endpoint.authority for endpoint in self.endpoints)]))
 
 
-@define(eq=False)
 class Route(Generic[T]):
     """One function: all its endpoints, and those that are no gateways."""
 
-    function: str
-    name: bytes
-    """As it stands in a URL."""
-    every: EndpointSet[T]
-    local: EndpointSet[T]
-    """What a request may use that another load balancer forwarded: no gateway, so it cannot travel on. The same
-    set as `every` where no endpoint is a gateway."""
-    endpoints: dict[Endpoint, T] = field(factory=dict)
-    limits: Limits = NO_LIMITS
-    is_limited: bool = False
-    """By these."""
-    in_flight: int = 0
-    """Requests under way, kept by the caller."""
-    stats: FunctionStats | None = None
-    """What was counted of its calls, kept by the caller; there is none before the first."""
-    epoch: int = 0
-    """Of the resting endpoints, as of the last look at them."""
-    generation: int = 0
-    """Of the configuration that it follows."""
+    __slots__ = (
+        "endpoints",
+        "epoch",
+        "every",
+        "function",
+        "generation",
+        "in_flight",
+        "is_limited",
+        "limits",
+        "local",
+        "name",
+        "stats",
+    )
+
+    def __init__(self, function: str, name: bytes, every: EndpointSet[T]) -> None:
+        self.function = function
+        self.name = name
+        """As it stands in a URL."""
+        self.every = every
+        self.local = every
+        """What a request may use that another load balancer forwarded: no gateway, so it cannot travel on. The same
+        set as `every` where no endpoint is a gateway."""
+        self.endpoints: dict[Endpoint, T] = {}
+        self.limits = NO_LIMITS
+        self.is_limited = False
+        """By these."""
+        self.in_flight = 0
+        """Requests under way, kept by the caller."""
+        self.stats: FunctionStats | None = None
+        """What was counted of its calls, kept by the caller; there is none before the first."""
+        self.epoch = 0
+        """Of the resting endpoints, as of the last look at them."""
+        self.generation = 0
+        """Of the configuration that it follows."""
 
 
 class Routes(Generic[T]):
@@ -191,8 +207,7 @@ class Routes(Generic[T]):
                 self._release(route.endpoints)
             return
         if route is None:
-            every = self._endpoint_set({})
-            route = Route(update.function, name, every, every)
+            route = Route(update.function, name, self._endpoint_set({}))
             self._by_name[name] = route
         route.limits = update.weights.limits
         route.is_limited = bool(route.limits.max_inflight)

@@ -30,9 +30,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from math import lcm
 from random import Random
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
-
-from attrs import define
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 from golb.errors import NoEndpoint
 
@@ -43,32 +41,34 @@ T = TypeVar("T")
 
 # What is owed is kept in units of 2**-32 picks: exact enough to be invisible, coarse enough to bound the integers
 # over any number of updates.
-_UNIT = 1 << 32
+_UNIT: Final = 1 << 32
 # Of all items together, by deadlines that can be met.
-_MOST_OWED = _UNIT - _UNIT // 64
+_MOST_OWED: Final = _UNIT - _UNIT // 64
 
 
-@define(eq=False)
 class _Slot(Generic[T]):
     """One endpoint with a positive weight."""
 
-    item: T
-    order: float
-    """Random and constant: decides between equals, differently in each process."""
-    tie: float = 0.0
-    """The lowest goes first of equal deadlines: what is rare breaks up the runs of what is not; else by `order`."""
-    weight: int = 0
-    """Scaled so that all weights are integers."""
-    picks: int = 0
-    """Since the last update."""
-    owed: int = 0
-    """At the last update, in units; the sum over all slots is 0."""
-    divisor: int = 1
-    """The weight in units; what follows is in steps times this."""
-    release: int = 0
-    """Of the next pick: it may come behind this."""
-    deadline: int = 0
-    """Of the next pick: it must come before this has passed."""
+    __slots__ = ("deadline", "divisor", "item", "order", "owed", "picks", "release", "tie", "weight")
+
+    def __init__(self, item: T, order: float) -> None:
+        self.item = item
+        self.order = order
+        """Random and constant: decides between equals, differently in each process."""
+        self.tie = 0.0
+        """The lowest goes first of equal deadlines: what is rare breaks up the runs of what is not; else by `order`."""
+        self.weight = 0
+        """Scaled so that all weights are integers."""
+        self.picks = 0
+        """Since the last update."""
+        self.owed = 0
+        """At the last update, in units; the sum over all slots is 0."""
+        self.divisor = 1
+        """The weight in units; what follows is in steps times this."""
+        self.release = 0
+        """Of the next pick: it may come behind this."""
+        self.deadline = 0
+        """Of the next pick: it must come before this has passed."""
 
     def begin(self, total: int, lateness: int, phase: int) -> None:
         """Begin to count, from what is owed.

@@ -11,21 +11,27 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from golb.asgi import Buffer
     from golb.pipes import Pipe
     from golb.poller import Poller
 
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+# Looked up once: they are called for nearly each read.
+_current_task: Final = trio.lowlevel.current_task
+_wait_task_rescheduled: Final = trio.lowlevel.wait_task_rescheduled
+_reschedule: Final = trio.lowlevel.reschedule
 
-RECEIVE_BYTES = 65536
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+RECEIVE_BYTES: Final = 65536
 # What is longer gains nothing from leaving together with others.
-_LATER_BYTES = 16384
+_LATER_BYTES: Final = 16384
 
 
 class ByteStream(Protocol):
@@ -34,7 +40,7 @@ class ByteStream(Protocol):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return at least one byte, or none at the end."""
 
-    async def send_all(self, data: bytes) -> None:
+    async def send_all(self, data: Buffer) -> None:
         """Write all."""
 
     async def send_eof(self) -> None:
@@ -92,8 +98,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
             if not self._has_input:
                 if self._reading is not None:
                     raise trio.BusyResourceError("another task reads this stream")
-                self._reading = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(self._cancel_reading)
+                self._reading = _current_task()
+                await _wait_task_rescheduled(self._cancel_reading)
             try:
                 data = self.socket.recv(max_bytes)
             except BlockingIOError:
@@ -119,7 +125,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         task = self._reading
         if task is not None:
             self._reading = None
-            trio.lowlevel.reschedule(task)
+            _reschedule(task)
 
     async def receive_into(self, pipe: Pipe, max_bytes: int) -> int:
         """Move at least one byte into an empty pipe, and return how many; 0 at the end of the stream.
@@ -133,8 +139,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
             if not self._has_input:
                 if self._reading is not None:
                     raise trio.BusyResourceError("another task reads this stream")
-                self._reading = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(self._cancel_reading)
+                self._reading = _current_task()
+                await _wait_task_rescheduled(self._cancel_reading)
             try:
                 # Less than asked for does not tell that there is no more: the pipe may be full.
                 moved = pipe.fill(self.socket.fileno(), max_bytes)
@@ -170,7 +176,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
                 if pipe.held:
                     on_progress()
 
-    def send_later(self, data: bytes) -> bool:
+    def send_later(self, data: Buffer) -> bool:
         """Take a small message, to be written when the tasks that can run now have run.
 
         False: it is too long, may change or is no bytes at all, or another one waits already; send it otherwise. Where the connection fails by it, the
@@ -187,7 +193,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """Whether the socket has taken all that `send_later` took."""
         return not self._unsent
 
-    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+    def send_now(self, data: Buffer) -> int:
         """Write what fits into the socket's buffer, and return how many bytes that were; raises what `send_all` does."""
         if self._unsent:
             self.flush()
@@ -203,7 +209,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self.has_sent = True
         return sent
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    async def send_all(self, data: Buffer) -> None:
         """Write all; yields to other tasks only if the socket's buffer is full.
 
         Raises:
@@ -221,8 +227,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
     async def _wait_for_room(self) -> None:
         if self._writing is not None:
             raise trio.BusyResourceError("another task writes to this stream")
-        self._writing = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._cancel_writing)
+        self._writing = _current_task()
+        await _wait_task_rescheduled(self._cancel_writing)
 
     def _cancel_writing(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._writing = None
@@ -235,7 +241,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         task = self._writing
         if task is not None:
             self._writing = None
-            trio.lowlevel.reschedule(task)
+            _reschedule(task)
 
     def flush(self) -> None:
         """Write what `send_later` took, as far as the socket takes it; called by the poller at the end of a round."""

@@ -304,14 +304,16 @@ def test_whatever_the_headers_are_no_name_goes_on_that_must_not(headers: list[tu
         assert [value for found, _, value in sent if found.lower() == name] == expected
 
 
-def call(*, bytes_left: int | None) -> Call:
+def a_call(*, bytes_left: int | None) -> Call:
     async def receive() -> Event:
         raise AssertionError
 
     async def send(event: Event) -> None:
         raise AssertionError
 
-    return Call("POST", [], receive, send, {}, more_body=True, bytes_left=bytes_left)
+    call = Call("POST", [], receive, send, {})
+    call.more_body, call.bytes_left = True, bytes_left
+    return call
 
 
 def body(content: bytes, *, more: bool) -> Event:
@@ -319,7 +321,7 @@ def body(content: bytes, *, more: bool) -> Event:
 
 
 def test_a_body_of_known_length_goes_out_as_it_is() -> None:
-    posted = call(bytes_left=5)
+    posted = a_call(bytes_left=5)
     assert posted.frame(body(b"abc", more=True)) == b"abc"
     assert posted.more_body
     assert posted.frame(body(b"de", more=False)) == b"de"
@@ -327,7 +329,7 @@ def test_a_body_of_known_length_goes_out_as_it_is() -> None:
 
 
 def test_a_body_of_unknown_length_goes_out_in_chunks_with_its_trailers() -> None:
-    posted = call(bytes_left=None)
+    posted = a_call(bytes_left=None)
     assert posted.frame(body(b"abc", more=True)) == b"3\r\nabc\r\n"
     assert posted.frame(body(b"", more=True)) == b""
     last = {"type": "http.request", "body": b"", "more_body": False, "trailers": [(b"x-sum", b"1")]}
@@ -338,4 +340,4 @@ def test_a_body_of_unknown_length_goes_out_in_chunks_with_its_trailers() -> None
 @pytest.mark.parametrize("event", [body(b"abcdef", more=True), body(b"abc", more=False), {"type": "http.disconnect"}])
 def test_a_body_that_breaks_off_or_is_too_long_is_not_passed_off_as_whole(event: Event) -> None:
     with pytest.raises(ClientGone):
-        call(bytes_left=5).frame(event)
+        a_call(bytes_left=5).frame(event)

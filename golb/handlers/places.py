@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import define, frozen
+from attrs import frozen
 
 from golb.errors import NoEndpoint, NoFunction, Overloaded
 from golb.handlers.waiting import WaitingRoom
@@ -24,25 +24,30 @@ if TYPE_CHECKING:
     from golb.config import Config
     from golb.endpoints import EndpointSet
     from golb.handlers.base import Pool, Upstream
-    from golb.health import Health
     from golb.routes import Route
     from golb.weights import Endpoint, WeightUpdate
 
 
-@define(eq=False)
 class Destination:
-    """One endpoint, with what is the same for every request to it."""
+    """One endpoint, with what is the same for every request to it.
 
-    pool: Pool
-    health: Health
-    lines: bytes
-    """From behind the request target to the value of X-Forwarded-For."""
-    final_host: tuple[bytes, bytes]
-    """The header of the response that names it."""
-    in_flight: int = 0
-    """Requests under way to it."""
-    is_gateway: bool = False
-    """Kept by the routes."""
+    Args:
+        pool: the connections to it.
+        lines: from behind the request target to the value of X-Forwarded-For.
+        final_host: the header of the response that names it.
+    """
+
+    __slots__ = ("final_host", "health", "in_flight", "is_gateway", "lines", "pool")
+
+    def __init__(self, pool: Pool, lines: bytes, final_host: tuple[bytes, bytes]) -> None:
+        self.pool = pool
+        self.health = pool.health
+        self.lines = lines
+        self.final_host = final_host
+        self.in_flight = 0
+        """Requests under way to it."""
+        self.is_gateway = False
+        """Kept by the routes."""
 
 
 @frozen

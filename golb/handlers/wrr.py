@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from http import HTTPStatus
 from time import perf_counter, time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 LOG = structlog.get_logger()
 
-_NO_EXTENSIONS: dict[str, Any] = {}
+_NO_EXTENSIONS: Final[dict[str, Any]] = {}
 # A request that has been sent, or has lost time, is sent again so often at most: it may be what the endpoints fail by.
-_MORE_TRIES = 2
+_MORE_TRIES: Final = 2
 # One that endpoints have refused at once goes on for longer, but not through a thousand of them.
-_MORE_QUICK_TRIES = 10
+_MORE_QUICK_TRIES: Final = 10
 # Golb's own servers refuse these themselves; another one may not.
-_NOT_IN_TARGET = re.compile(rb"[\x00-\x20\x7f]")
+_NOT_IN_TARGET: Final = re.compile(rb"[\x00-\x20\x7f]")
 # Whether their marks count is worked out once, some microseconds each.
-_KNOWN_PEERS = 4096
+_KNOWN_PEERS: Final = 4096
 
 
 class WeightedRoundRobinHandler(Handler):
@@ -134,7 +134,7 @@ class WeightedRoundRobinHandler(Handler):
                 client = scope["client"]
                 if client is None or not self._trusts(client[0]):
                     headers.distrust()
-        call = Call(scope["method"], lead, receive, send, scope.get("extensions") or _NO_EXTENSIONS, began_s, began_s)
+        call = Call(scope["method"], lead, receive, send, scope.get("extensions") or _NO_EXTENSIONS, began_s)
         try:
             if not headers.is_plain or scope["http_version"] >= "2":
                 await _take_what_has_arrived(call, scope, headers)
@@ -206,10 +206,10 @@ class WeightedRoundRobinHandler(Handler):
                     to_gateway=destination.is_gateway,
                 )
                 call.sent_s = perf_counter()
+                other: Destination | None = None
                 try:
                     await self._upstream.forward(destination.pool, call)
                     at_endpoint.responses[call.status // 100] += 1
-                    break
                 except UpstreamError as exc:
                     at_endpoint.failures += 1
                     if notes is not None:
@@ -220,11 +220,6 @@ class WeightedRoundRobinHandler(Handler):
                     self._log_failure("call failed", route, destination, exc, other)
                     if other is None:
                         await self._answer_failure(scope, call, route, destination, exc)
-                        break
-                    destination = other
-                    stats.endpoint(destination).retries += 1
-                    call.ready_s = perf_counter()
-                    call.lead[2] = (self._mark, _now())
                 except AnswerBroken as exc:
                     at_endpoint.failures += 1
                     stats.broken += 1
@@ -233,7 +228,13 @@ class WeightedRoundRobinHandler(Handler):
                 finally:
                     at_endpoint.bytes_in += call.bytes_in
                     at_endpoint.bytes_out += call.bytes_out
+                if other is None:
+                    break
+                destination = other
+                stats.endpoint(destination).retries += 1
                 call.forget_answer()
+                call.ready_s = perf_counter()
+                call.lead[2] = (self._mark, _now())
         except ClientGone:
             stats.gone += 1
             raise
@@ -363,10 +364,8 @@ class WeightedRoundRobinHandler(Handler):
 
     def _open(self, endpoint: Endpoint) -> Destination:
         authority = endpoint.authority.encode("ascii")
-        pool = self._upstream.open(endpoint)
         return Destination(
-            pool=pool,
-            health=pool.health,
+            self._upstream.open(endpoint),
             lines=b" HTTP/1.1\r\nHost: %b\r\nX-Final-Host: %b\r\nX-Forwarded-For: " % (authority, authority),
             final_host=(X_FINAL_HOST, authority),
         )
@@ -390,7 +389,7 @@ async def _take_what_has_arrived(call: Call, scope: Scope, headers: RequestHeade
         if event["type"] == "http.disconnect":
             raise ClientGone("the client went away before its request was complete")
         more_body = event.get("more_body", False)
-    body = event.get("body", b"")
+    body = bytes(event.get("body", b""))
     if headers.length is not None:
         call.body, call.body_bytes = body, len(body)
         call.more_body = more_body and len(body) < headers.length

@@ -17,7 +17,7 @@ The last `http.request` event of a chunked body has its `trailers`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 import structlog
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 LOG = structlog.get_logger()
 
 # What a client may send ahead of the answer to its request; beyond that it has to wait.
-_READ_AHEAD_BYTES = 65536
+_READ_AHEAD_BYTES: Final = 65536
 # So much is read and dropped of what a client still sends to a connection that closes; see golb/server/timeouts.py.
-_DISCARD_BYTES = 1 << 20
+_DISCARD_BYTES: Final = 1 << 20
 
-_ASGI = {"version": "3.0", "spec_version": "2.4"}
-_EXTENSIONS: dict[str, Event] = {"http.response.trailers": {}, "golb.informational": {}}
-_EXTENSIONS_OF_SOCKET: dict[str, Event] = {**_EXTENSIONS, "golb.pipe": {}}
+_ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
+_EXTENSIONS: Final[dict[str, Event]] = {"http.response.trailers": {}, "golb.informational": {}}
+_EXTENSIONS_OF_SOCKET: Final[dict[str, Event]] = {**_EXTENSIONS, "golb.pipe": {}}
 
 
 @frozen

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import httptools
 from attrs import frozen
@@ -18,26 +18,26 @@ from golb.headers import TOKEN, by_name, protocols
 if TYPE_CHECKING:
     from golb.headers import Headers
 
-MAX_HEAD_BYTES = 65536
-MAX_HEADERS = 200
-MAX_TARGET_BYTES = 32768
+MAX_HEAD_BYTES: Final = 65536
+MAX_HEADERS: Final = 200
+MAX_TARGET_BYTES: Final = 32768
 # llhttp takes any number of zeros in front of 64 bits.
-_LENGTH_DIGITS = 20
+_LENGTH_DIGITS: Final = 20
 
 # RFC 3986 reg-name, IPv4 or bracketed IP literal, and an optional port; no user information (RFC 9110, 4.2.4).
-_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
-_ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
+_AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
+_ABSOLUTE_FORM: Final = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 # What has been looked at once need not be looked at again: a client says the same Host with each request.
-_HOSTS = by_name(lambda value: value if _AUTHORITY.fullmatch(value.strip(b" \t")) else None)
+_HOSTS: Final = by_name(lambda value: value if _AUTHORITY.fullmatch(value.strip(b" \t")) else None)
 # What llhttp says of HTTP/1.2, and of the first bytes of HTTP/2.
-_OTHER_VERSIONS = frozenset({"Invalid HTTP version", "Pause on PRI/Upgrade"})
+_OTHER_VERSIONS: Final = frozenset({"Invalid HTTP version", "Pause on PRI/Upgrade"})
 # To look for a byte by its number takes a tenth of the time that looking for a `bytes` of one takes.
 _SLASH, _HASH = b"/#"
 # llhttp keeps a connection for either.
-_CONNECTION = frozenset({b"connection", b"proxy-connection"})
-_CHECKED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", *_CONNECTION})
+_CONNECTION: Final = frozenset({b"connection", b"proxy-connection"})
+_CHECKED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", *_CONNECTION})
 # What llhttp knows besides the methods of functions: a proxy's own, and in RTSP, which it takes for HTTP, those of RTSP.
-_NOT_SERVED = frozenset(
+_NOT_SERVED: Final = frozenset(
     {
         b"CONNECT",
         b"ANNOUNCE",
@@ -64,7 +64,7 @@ class Refusal:
     """A sentence for the client: what was wrong and, where it helps, what would be right."""
 
 
-_NONE: Headers = []  # for the many requests that have none; never added to
+_NONE: Final[Headers] = []  # for the many requests that have none; never added to
 
 
 class Request:
@@ -321,8 +321,8 @@ class RequestReader:
         return len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
 
 
-_HEAD_TOO_LONG = Refusal(431, f"the head is longer than {MAX_HEAD_BYTES} bytes")
-_TARGET_TOO_LONG = Refusal(414, f"the request target is longer than {MAX_TARGET_BYTES} bytes")
+_HEAD_TOO_LONG: Final = Refusal(431, f"the head is longer than {MAX_HEAD_BYTES} bytes")
+_TARGET_TOO_LONG: Final = Refusal(414, f"the request target is longer than {MAX_TARGET_BYTES} bytes")
 
 
 def _check(request: Request, parser: httptools.HttpRequestParser) -> None:

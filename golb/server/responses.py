@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from golb.headers import LINE_STARTS, by_name, join_lines
 
 if TYPE_CHECKING:
-    from golb.headers import Headers
+    from collections.abc import Iterable
 
 
 class Framing(Enum):
@@ -24,7 +24,10 @@ class Framing(Enum):
 
 
 # A member is looked up slowly: these are for what runs with each request.
-NONE, LENGTH, CHUNKED, CLOSE = Framing
+NONE: Final = Framing.NONE
+LENGTH: Final = Framing.LENGTH
+CHUNKED: Final = Framing.CHUNKED
+CLOSE: Final = Framing.CLOSE
 
 
 class _StatusLines(dict[int, bytes]):
@@ -39,14 +42,17 @@ class _StatusLines(dict[int, bytes]):
         return line
 
 
-_STATUS_LINES = _StatusLines()
-_BODILESS = frozenset({204, 304})
+_STATUS_LINES: Final = _StatusLines()
+_BODILESS: Final = frozenset({204, 304})
+# As numbers they are found far faster.
+_LF: Final = ord("\n")
+_CR: Final = ord("\r")
 # A length is looked at more closely.
-_LINE_STARTS = by_name(lambda name: None if name.lower() == b"content-length" else LINE_STARTS[name])
+_LINE_STARTS: Final = by_name(lambda name: None if name.lower() == b"content-length" else LINE_STARTS[name])
 
 
 def response_head(
-    status: int, headers: Headers, *, head_request: bool, http_1_0: bool, keep_alive: bool
+    status: int, headers: Iterable[Any], *, head_request: bool, http_1_0: bool, keep_alive: bool
 ) -> tuple[bytes, Framing, int]:
     """Write a head.
 
@@ -54,7 +60,7 @@ def response_head(
 
     Args:
         status: 200 to 999.
-        headers: names in any case; they leave in canonical MIME case.
+        headers: pairs, names in any case; they leave in canonical MIME case.
         head_request: the method is HEAD, so the length is that of a body that does not follow.
         http_1_0: the client speaks HTTP/1.0.
         keep_alive: the connection is to go on after this response.
@@ -65,9 +71,11 @@ def response_head(
     Raises:
         ValueError: a name, value or status could not stand in a head, or two lengths differ.
     """
-    parts = [_STATUS_LINES[status]]
+    lines = [_STATUS_LINES[status]]
     length = -1
-    for name, value in headers:
+    for header in headers:
+        pair: tuple[Any, Any] = header if isinstance(header, tuple) else tuple(header)
+        name, value = pair
         start = _LINE_STARTS[name]
         if start is None:
             lowered = name.lower()
@@ -79,12 +87,14 @@ def response_head(
                     continue
                 start = b"\r\nContent-Length: "
             elif lowered == b"upgrade" and status == 426:  # RFC 9110, 15.5.22: it says what to upgrade to
-                parts += (b"\r\nConnection: ", b"Upgrade")
+                lines.append(b"\r\nConnection: Upgrade")
                 start = b"\r\nUpgrade: "
             else:
                 continue
-        parts += (start, value)
-    head = join_lines(parts, 1 + len(parts) // 2)
+        if _LF in value or _CR in value:
+            raise ValueError("a header value holds a line break")
+        lines.append(start + value)
+    head = b"".join(lines)
     if head_request or status in _BODILESS:
         framing = NONE
     elif length >= 0:
@@ -102,7 +112,7 @@ def response_head(
     return head + b"\r\n\r\n", framing, length
 
 
-def interim_head(status: int, headers: Headers) -> bytes:
+def interim_head(status: int, headers: Iterable[Any]) -> bytes:
     """Write the head of a 1xx response; 101 keeps its Connection and Upgrade."""
     parts = [_STATUS_LINES[status]]
     for name, value in headers:

@@ -12,6 +12,7 @@ from golb.server.listening import make_hypercorn_config
 if TYPE_CHECKING:
     import ssl
 
+    from golb.asgi import Buffer
     from golb.config import Config
     from golb.server.timeouts import Timeouts
     from golb.sockets import SocketStream
@@ -110,7 +111,7 @@ class TlsStream:
         if self._reading is not None and not self._socket_stream.has_input():
             self._reading.cancel()
 
-    async def send_all(self, data: bytes) -> None:
+    async def send_all(self, data: Buffer) -> None:
         await self._stream.send_all(data)
 
     async def send_eof(self) -> None:

@@ -6,7 +6,7 @@ not bring to an end leaves `ended` false; the connection then closes without the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -18,12 +18,13 @@ from golb.sockets import SocketStream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from golb.asgi import Buffer
     from golb.deadlines import TimeoutQueue
     from golb.pipes import Pipe
     from golb.server.requests import Request
     from golb.sockets import ByteStream
 
-SWITCHING_PROTOCOLS = 101
+SWITCHING_PROTOCOLS: Final = 101
 
 
 class ResponseWriter:
@@ -63,7 +64,7 @@ class ResponseWriter:
     ) -> None:
         self._stream = stream
         # A plain socket takes what is small without a wait.
-        self._send_later: Callable[[bytes], bool] | None = getattr(stream, "send_later", None)
+        self._send_later: Callable[[Buffer], bool] | None = getattr(stream, "send_later", None)
         self._stalls = stalls
         self._interim: trio.Lock | None = None
         """Held while an interim response is written: the task that reads the request's body writes 100, another one the answer."""
@@ -98,7 +99,7 @@ class ResponseWriter:
             ClientGone: the client closed the connection, or left a write waiting too long.
             ValueError, RuntimeError: the event, or its place in the order of events, is wrong.
         """
-        kind = event["type"]
+        kind: str = event["type"]
         if kind == "http.response.body":
             if not self.started or self.ended:
                 raise RuntimeError("a response's body comes between its start and its end")
@@ -201,7 +202,7 @@ class ResponseWriter:
         self._trailers_follow = event.get("trailers", False)
         return head
 
-    def _frame(self, body: bytes, *, more: bool) -> bytes:
+    def _frame(self, body: Buffer, *, more: bool) -> Buffer:
         """Return the bytes that carry a piece of the body."""
         framing = self._framing
         if framing is LENGTH:
@@ -220,7 +221,7 @@ class ResponseWriter:
             raise RuntimeError("the body has not the length that the response's head says")
         self.ended = not more
 
-    async def _write(self, data: bytes) -> None:
+    async def _write(self, data: Buffer) -> None:
         self._stalls.start(self)
         try:
             await self._stream.send_all(data)

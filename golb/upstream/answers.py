@@ -9,7 +9,7 @@ to decide: its lines are read by `golb.header_lines`, which takes two thirds of 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import httptools
 
@@ -30,31 +30,31 @@ from golb.memo import Memo
 if TYPE_CHECKING:
     from golb.header_lines import Header
 
-MAX_HEAD_BYTES = 65536
-MAX_HEADERS = 200
-_TOO_LONG = f"the answer's head or trailers are longer than {MAX_HEAD_BYTES} bytes"
+MAX_HEAD_BYTES: Final = 65536
+MAX_HEADERS: Final = 200
+_TOO_LONG: Final = f"the answer's head or trailers are longer than {MAX_HEAD_BYTES} bytes"
 
 # Answers that end with their head (RFC 9112, 6.3).
-_BODILESS = frozenset({204, 304})
-_SWITCHING_PROTOCOLS = 101
-_UPGRADE_REQUIRED = 426
+_BODILESS: Final = frozenset({204, 304})
+_SWITCHING_PROTOCOLS: Final = 101
+_UPGRADE_REQUIRED: Final = 426
 # llhttp lets 100 to 103 end with their heads, whatever those say; of any other 1xx that has a framing it reads a body.
-_LAST_INTERIM_WITHOUT_BODY = 103
+_LAST_INTERIM_WITHOUT_BODY: Final = 103
 
-_FRAMING = (b"content-length", b"transfer-encoding")
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
 # llhttp takes any number of zeros in front of 64 bits; a client may not.
-_LENGTH_DIGITS = 20
+_LENGTH_DIGITS: Final = 20
 # Headers that need more than being passed on, by their name in lower case.
-_SPECIAL = HOP_BY_HOP | {b"content-length", X_FINAL_HOST, X_FORWARDED_FOR}
-_PLAIN_NAMES = by_name(lambda name: None if name.lower() in _SPECIAL else name.lower())
+_SPECIAL: Final = HOP_BY_HOP | {b"content-length", X_FINAL_HOST, X_FORWARDED_FOR}
+_PLAIN_NAMES: Final = by_name(lambda name: None if name.lower() in _SPECIAL else name.lower())
 # What nearly every `Connection` says: nothing that names a header.
-_USUAL_CONNECTIONS = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
+_USUAL_CONNECTIONS: Final = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
 
 # Those of the special ones that a usual answer may have.
-_LOOKED_AT = frozenset({b"connection", b"content-length", X_FINAL_HOST, X_FORWARDED_FOR})
-_LINES = read_lines(_SPECIAL - _LOOKED_AT)
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t -~\x80-\xff]*")
-_STATUS_LINE_BYTES = 128
+_LOOKED_AT: Final = frozenset({b"connection", b"content-length", X_FINAL_HOST, X_FORWARDED_FOR})
+_LINES: Final = read_lines(_SPECIAL - _LOOKED_AT)
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t -~\x80-\xff]*")
+_STATUS_LINE_BYTES: Final = 128
 
 
 def _read_status_line(line: bytes) -> int:
@@ -65,9 +65,9 @@ def _read_status_line(line: bytes) -> int:
     return int(match[1])
 
 
-_STATUSES = Memo(_read_status_line, lambda line: len(line) <= _STATUS_LINE_BYTES)
+_STATUSES: Final = Memo(_read_status_line, lambda line: len(line) <= _STATUS_LINE_BYTES)
 
-_NONE: Headers = []  # for the many answers that have none of these; never added to
+_NONE: Final[Headers] = []  # for the many answers that have none of these; never added to
 
 
 class Answer:
@@ -216,7 +216,8 @@ class AnswerReader:
     def _read_usual(self, answer: Answer, data: bytes) -> bool:
         """Read a usual answer's head, and what has come behind it; false, with nothing done: the parser has to."""
         head, gap, body = data.partition(b"\r\n\r\n")
-        first_line, *lines = head.split(b"\r\n")
+        lines = head.split(b"\r\n")
+        first_line = lines.pop(0)
         if not gap or len(lines) > MAX_HEADERS:
             return False
         headers: Headers = []

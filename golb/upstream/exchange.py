@@ -7,7 +7,7 @@ needs a second task, and so does watching for a client that goes away, which beg
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import structlog
 import trio
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 LOG = structlog.get_logger()
 
 # A client is watched once its answer has taken so long: most answers are there by then, and cost nothing for it.
-_WATCH_AFTER_S = 0.05
+_WATCH_AFTER_S: Final = 0.05
 # How long to wait for an endpoint's 100 before the body is sent without (RFC 9110, 10.1.1).
-_CONTINUE_TIMEOUT_S = 1.0
+_CONTINUE_TIMEOUT_S: Final = 1.0
 # What is left of a body goes by a pipe if it is at least so long; below that a pipe costs more than it saves.
-PIPED_BYTES = 65536
+PIPED_BYTES: Final = 65536
 
-_CONTINUE_STATUS = 100
-_TUNNEL_STATUS = 101
+_CONTINUE_STATUS: Final = 100
+_TUNNEL_STATUS: Final = 101
 
 
 class Upstream:
@@ -142,8 +142,8 @@ class Upstream:
                 connection = await pool.connect()
             try:
                 await exchange(connection, call)
-            except StaleConnectionError as exc:
-                if exc.sent and (uploads or call.method not in IDEMPOTENT):
+            except StaleConnectionError as stale:
+                if stale.sent and (uploads or call.method not in IDEMPOTENT):
                     raise
                 connection.abort()
                 connection = await pool.connect()

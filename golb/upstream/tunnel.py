@@ -35,7 +35,7 @@ async def _to_endpoint(connection: UpstreamConnection, call: Call, tunnel: trio.
                 return
             if event["body"]:
                 call.bytes_in += len(event["body"])
-                await connection.write(event["body"])
+                await connection.write(bytes(event["body"]))
             if not event["more_body"]:
                 await connection.end_writing()
                 return

@@ -53,9 +53,8 @@ class Setting:
         self.entered: list[str] = []
 
     def _open(self, endpoint: Endpoint) -> Destination:
-        health = Health(endpoint.authority)
-        pool = FakePool(endpoint, health)
-        destination = Destination(cast("Any", pool), health, b"", (b"", b""))
+        pool = FakePool(endpoint, Health(endpoint.authority))
+        destination = Destination(cast("Any", pool), b"", (b"", b""))
         self.opened[endpoint.authority] = destination
         return destination
 

@@ -379,7 +379,11 @@ def large_call(events: list[Event], **body: Any) -> tuple[Call, list[Event]]:
         answered.append(event)
 
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % SIZE_BEYOND_BUFFERS
-    return Call("POST", [], receive, send, {}, head=head, **body), answered
+    call = Call("POST", [], receive, send, {})
+    call.head = head
+    for name, value in body.items():
+        setattr(call, name, value)
+    return call, answered
 
 
 async def test_a_connection_whose_request_was_cut_short_by_an_early_answer_is_not_used_again() -> None:

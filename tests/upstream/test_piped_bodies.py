@@ -596,7 +596,9 @@ def a_call(answered: list[Event], body: bytes) -> Call:
         answered.append(event)
 
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
-    return Call("POST", [], receive, send, {}, head=head, body=body)
+    call = Call("POST", [], receive, send, {})
+    call.head, call.body = head, body
+    return call
 
 
 async def test_a_client_that_cannot_be_watched_costs_its_own_call_only() -> None:

@@ -384,7 +384,8 @@ async def test_each_late_answer_is_an_error_of_its_own() -> None:
             pool = golb.upstream.open(parse_endpoint(pod.authority))
             caught = []
             for _ in range(2):
-                call = Call("GET", [], receive, send, {}, head=b"GET / HTTP/1.1\r\n\r\n")
+                call = Call("GET", [], receive, send, {})
+                call.head = b"GET / HTTP/1.1\r\n\r\n"
                 with pytest.raises(UpstreamTimeoutError) as late:
                     await golb.upstream.forward(pool, call)
                 caught.append(late.value)
