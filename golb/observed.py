@@ -35,6 +35,7 @@ class Observed:
         self, application: Application, node: str, observers: Sequence[Observer], tracer: Tracer | None = None
     ) -> None:
         self._application = application
+        self.runs_in_fibers: bool = getattr(application, "runs_in_fibers", False)
         self._node = node
         self._observers = observers
         self._tracer = tracer

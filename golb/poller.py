@@ -2,8 +2,8 @@
 
 `trio.lowlevel.wait_readable` arms and disarms a socket for each wait: two system calls and a dozen calls of Python.
 Here each socket is registered once, edge-triggered, and what a single poll has found for all of them is passed on
-whenever Trio has waited for I/O, so that their tasks run at once; that saves a third of what a bare proxy on Trio costs. Whoever reads or writes a socket has to know the rules of
-edges (epoll(7)):
+whenever Trio has waited for I/O; that saves a third of what a bare proxy on Trio costs. Fibers (golb/fibers.py) go on while
+it is passed on, tasks directly behind it. Whoever reads or writes a socket has to know the rules of edges (epoll(7)):
 
 - An event says that something has come since the last one. Who has not read until the socket was empty gets no other.
 - A read that returns less than it asked for has emptied the socket, unless the peer has ended its side.

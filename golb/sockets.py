@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from golb import fibers
+from golb.fibers import Fiber
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from golb.asgi import Buffer
     from golb.pipes import Pipe
     from golb.poller import Poller
-
-# Looked up once: they are called for nearly each read.
-_current_task: Final = trio.lowlevel.current_task
-_wait_task_rescheduled: Final = trio.lowlevel.wait_task_rescheduled
-_reschedule: Final = trio.lowlevel.reschedule
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
@@ -72,7 +70,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """There may be something to read."""
         self._ended = False
         """There always is: the end, or an error."""
-        self._reading: trio.lowlevel.Task | None = None
+        self._reading: trio.lowlevel.Task | Fiber[object] | None = None
         """Who waits for it."""
         self._unsent = b""
         """What `send_later` has taken and the socket has not."""
@@ -93,13 +91,23 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """
         max_bytes = max_bytes or RECEIVE_BYTES
         if self._has_input:
+            await fibers.attach()
             await trio.lowlevel.checkpoint()
         while True:
             if not self._has_input:
                 if self._reading is not None:
                     raise trio.BusyResourceError("another task reads this stream")
-                self._reading = _current_task()
-                await _wait_task_rescheduled(self._cancel_reading)
+                fiber = fibers.running()
+                if fiber is not None:
+                    self._reading = fiber
+                    try:
+                        await fibers.wait()
+                    except BaseException:
+                        self._reading = None
+                        raise
+                else:
+                    self._reading = trio.lowlevel.current_task()
+                    await trio.lowlevel.wait_task_rescheduled(self._cancel_reading)
             try:
                 data = self.socket.recv(max_bytes)
             except BlockingIOError:
@@ -118,20 +126,35 @@ class SocketStream(trio.abc.HalfCloseableStream):
         return trio.lowlevel.Abort.SUCCEEDED
 
     def notice_input(self, *, ended: bool) -> None:
-        """Let who reads go on; called by the poller."""
+        """Let who reads go on, at once if it is a fiber; called by the poller."""
         self._has_input = True
         if ended:
             self._ended = True
-        task = self._reading
-        if task is not None:
+        reader = self._reading
+        if reader is not None:
             self._reading = None
-            _reschedule(task)
+            if isinstance(reader, Fiber):
+                reader.resume()
+            else:
+                trio.lowlevel.reschedule(reader)
+
+    def _end_input(self) -> None:
+        """Let who reads see the end when its turn comes: whoever calls this is in the middle of something."""
+        self._has_input = self._ended = True
+        reader = self._reading
+        if reader is not None:
+            self._reading = None
+            if isinstance(reader, Fiber):
+                reader.wake()
+            else:
+                trio.lowlevel.reschedule(reader)
 
     async def receive_into(self, pipe: Pipe, max_bytes: int) -> int:
         """Move at least one byte into an empty pipe, and return how many; 0 at the end of the stream.
 
         Otherwise as `receive_some`.
         """
+        await fibers.attach()
         if self._has_input:
             await trio.lowlevel.checkpoint()
         while True:
@@ -139,8 +162,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
             if not self._has_input:
                 if self._reading is not None:
                     raise trio.BusyResourceError("another task reads this stream")
-                self._reading = _current_task()
-                await _wait_task_rescheduled(self._cancel_reading)
+                self._reading = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._cancel_reading)
             try:
                 # Less than asked for does not tell that there is no more: the pipe may be full.
                 moved = pipe.fill(self.socket.fileno(), max_bytes)
@@ -225,10 +248,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
                 sent += self.send_now(view[sent:])
 
     async def _wait_for_room(self) -> None:
+        await fibers.attach()
         if self._writing is not None:
             raise trio.BusyResourceError("another task writes to this stream")
-        self._writing = _current_task()
-        await _wait_task_rescheduled(self._cancel_writing)
+        self._writing = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._cancel_writing)
 
     def _cancel_writing(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._writing = None
@@ -241,7 +265,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         task = self._writing
         if task is not None:
             self._writing = None
-            _reschedule(task)
+            trio.lowlevel.reschedule(task)
 
     def flush(self) -> None:
         """Write what `send_later` took, as far as the socket takes it; called by the poller at the end of a round."""
@@ -262,6 +286,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self._unsent = data[sent:]
 
     async def wait_send_all_might_not_block(self) -> None:
+        await fibers.attach()
         try:
             await trio.lowlevel.wait_writable(self.socket)
         except (OSError, ValueError) as exc:
@@ -269,6 +294,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     async def send_eof(self) -> None:
         """End this direction behind all that has been written; waits, if it must, until the socket has taken it."""
+        await fibers.attach()
         self.flush()
         while self._unsent:
             await self._wait_for_room()
@@ -284,7 +310,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """Let a reader, now or later, see the end of the stream behind what has arrived; writing goes on."""
         with suppress(OSError):  # not connected any more: the reader learns that by itself
             self.socket.shutdown(socket.SHUT_RD)
-            self.notice_input(ended=True)
+            self._end_input()
 
     def has_input(self) -> bool:
         """Tell whether a read would not wait: bytes are there, the end, or an error."""
@@ -316,11 +342,12 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self._poller.remove(self.socket)
         trio.lowlevel.notify_closing(self.socket)  # for `wait_send_all_might_not_block`
         self.socket.close()
-        self.notice_input(ended=True)
+        self._end_input()
         self.notice_output()
 
     async def aclose(self) -> None:
         self.abort()
+        await fibers.attach()
         await trio.lowlevel.checkpoint()
 
     def _translate(self, exc: BaseException) -> trio.ClosedResourceError | trio.BrokenResourceError:

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 from attrs import frozen
 
+from golb.fibers import Fiber
 from golb.pipes import Pipe
 from golb.poller import Poller
 from golb.sockets import SocketStream
@@ -356,8 +357,12 @@ async def _wait_in_send_eof(stream: SocketStream, pipe: Pipe) -> None:
     await stream.send_eof()
 
 
+async def _wait_in_receive_some_as_fiber(stream: SocketStream, pipe: Pipe) -> None:
+    await Fiber(stream.receive_some()).run()
+
+
 Operation = Callable[[SocketStream, Pipe], Awaitable[None]]
-READS: list[Operation] = [_wait_in_receive_some, _wait_in_receive_into]
+READS: list[Operation] = [_wait_in_receive_some, _wait_in_receive_some_as_fiber, _wait_in_receive_into]
 WRITES: list[Operation] = [_wait_in_send_all, _wait_in_send_from, _wait_in_send_eof]
 
 

@@ -72,6 +72,9 @@ class Handler(ABC):
     One instance serves all requests of a process. Its class is found by name in the entry-point group `golb.handlers`.
     """
 
+    runs_in_fibers = False
+    """It heeds the rule of `golb.fibers`, so that the server need not attach the fiber in which it calls it."""
+
     def __init__(self, context: HandlerContext) -> None:
         self.context = context
 

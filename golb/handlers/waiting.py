@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from golb.errors import ClientGone, Overloaded
+from golb.fibers import attach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -114,6 +115,7 @@ class WaitingRoom(Generic[P]):
         queue.insert(position, waiter)
         self.waiting += 1
         try:
+            await attach()
             with trio.move_on_after(timeout_s):
                 async with trio.open_nursery() as nursery:
                     if receive is not None:

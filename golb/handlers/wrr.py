@@ -50,6 +50,8 @@ class WeightedRoundRobinHandler(Handler):
 
     def __init__(self, context: HandlerContext) -> None:
         super().__init__(context)
+        # What a class made from this one waits for is not known here.
+        self.runs_in_fibers = type(self) is WeightedRoundRobinHandler
         config = context.config
         self._upstream = context.upstream
         self._zone = config.zone

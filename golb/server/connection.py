@@ -25,6 +25,7 @@ import trio
 from attrs import frozen
 
 from golb.errors import ClientGone, GolbError
+from golb.fibers import attach, running
 from golb.pipes import PIPE_BYTES
 from golb.server.requests import Refusal, Request, RequestReader
 from golb.server.writer import ResponseWriter
@@ -83,6 +84,7 @@ class Connection:
         "_read_ahead_bytes",
         "_reader",
         "_request",
+        "_runs_in_fibers",
         "_stop_reading",
         "_stream",
         "_timeouts",
@@ -103,6 +105,7 @@ class Connection:
         tunnels: Tunnels | None = None,
     ) -> None:
         self._application = application
+        self._runs_in_fibers = getattr(application, "runs_in_fibers", False)
         self._stream = stream
         self._peer = peer
         self._timeouts = timeouts
@@ -119,8 +122,12 @@ class Connection:
         self._read_ahead_bytes = 0
 
     async def run(self) -> None:
-        """Serve until the connection ends. Raises nothing; cancelled, it closes at once."""
+        """Serve until the connection ends. Raises nothing; cancelled, it closes at once.
+
+        Run as a fiber, it is attached for no longer than the request that needs it.
+        """
         timer: TimeoutQueue[Silent] | TimeoutQueue[Idle] = self._timeouts.head
+        fiber = running()
         try:
             while await self._read_head(timer):
                 if not await self._respond():
@@ -129,6 +136,8 @@ class Connection:
                 if (request.upgrade or not request.complete) and not await self._end_request():
                     break
                 timer = self._timeouts.idle
+                if fiber is not None:
+                    fiber.detach()
             if self._writer.ended and isinstance(self._stream, SocketStream) and not self._stream.is_flushed:
                 await self._writer.end_stream()  # a slow client shall have all of its answer
         except (ClientGone, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -186,6 +195,7 @@ class Connection:
                 timer.stop(self)
         else:
             # Requests that came together are answered without a read between them, perhaps thousands: others get a turn.
+            await attach()
             await trio.lowlevel.checkpoint()
         self._request = request = reader.requests.popleft()
         self._body_taken = False
@@ -199,6 +209,8 @@ class Connection:
     async def _respond(self) -> bool:
         """Let the application answer; false when the connection cannot go on."""
         writer = self._writer
+        if not self._runs_in_fibers or self._request.upgrade or not self._request.complete:
+            await attach()
         try:
             if self._request.upgrade and self._tunnels is not None:
                 await self._tunnels.call(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from golb.fibers import Fiber
 from golb.server.acceptor import Acceptor
 from golb.server.admission import Admission, connection_limit
 from golb.server.connection import Connection, Peer
@@ -202,7 +203,7 @@ class Server:
                 scheme="http" if self._ssl_context is None else "https",
             )
             if self._ssl_context is None:
-                await self._connection(stream, stream, peer).run()
+                await Fiber(self._connection(stream, stream, peer).run()).run()
             else:
                 try:
                     await self._serve_tls(stream, peer)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from golb.errors import ClientGone
+from golb.fibers import attach
 from golb.headers import frame_chunk, trailer_section
 from golb.server.responses import CHUNKED, CLOSE, LENGTH, NONE, interim_head, response_head
 from golb.sockets import SocketStream
@@ -120,6 +121,7 @@ class ResponseWriter:
             if self.started:
                 raise RuntimeError("a request has one response")
             if self._interim is not None:
+                await attach()
                 async with self._interim:
                     pass  # what is being written comes to its end first; who else waits finds the response begun
             if event["status"] == SWITCHING_PROTOCOLS:
@@ -169,6 +171,7 @@ class ResponseWriter:
     async def _write_interim(self, data: bytes) -> None:
         if self._interim is None:
             self._interim = trio.Lock()
+        await attach()
         async with self._interim:
             if not self.started:  # a final response may have begun meanwhile
                 await self._write(data)

@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from golb.errors import AnswerBroken, ClientGone, LocalError, NoConnection, UpstreamError, UpstreamTimeoutError
+from golb.fibers import attach
 from golb.forwarding import IDEMPOTENT
 from golb.headers import switches_as_asked, with_lead, without_hop_by_hop
 from golb.pipes import PipePool
@@ -370,5 +371,6 @@ class _Watcher:
     async def stop(self) -> None:
         """End the task; when this returns, nobody calls `receive` any more."""
         self._scope.cancel()
+        await attach()
         with trio.CancelScope(shield=True):  # the task waits for nothing but what has just been cancelled
             await self._done.wait()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from golb.errors import LocalError, NoConnection
+from golb.fibers import attach
 from golb.health import Health
 from golb.sockets import SocketStream
 from golb.upstream.connection import UpstreamConnection
@@ -76,6 +77,7 @@ class Pool:
         """
         upstream = self._upstream
         timeout_s = upstream.connect_timeout_s
+        await attach()
         began_s = trio.current_time()
         try:
             with trio.fail_after(timeout_s):
