@@ -222,10 +222,10 @@ class WeightedRoundRobinHandler(Handler):
                     self._log_failure("call failed", route, destination, exc, other)
                     if other is None:
                         await self._answer_failure(scope, call, route, destination, exc)
-                except AnswerBroken as exc:
+                except AnswerBroken as broken:
                     at_endpoint.failures += 1
                     stats.broken += 1
-                    self._log_failure("answer broke off", route, destination, exc)
+                    self._log_failure("answer broke off", route, destination, broken)
                     raise
                 finally:
                     at_endpoint.bytes_in += call.bytes_in

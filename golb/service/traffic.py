@@ -19,7 +19,7 @@ from golb.plugins import HANDLERS, load_plugin
 from golb.poller import Poller
 from golb.server import Server
 from golb.tracing import load_tracing
-from golb.upstream import Upstream, close_longest_idle, resting_endpoints
+from golb.upstream import Upstream, close_longest_idle, open_socket, resting_endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -64,14 +64,13 @@ class Traffic:
         self.poller = Poller()
         self.deadlines = Deadlines()
         self._upstream = Upstream(
-            self.poller,
+            partial(open_socket, self.poller, config.target_networks),
             self.deadlines,
             connect_timeout_s=config.connect_timeout,
             response_timeout_s=config.response_timeout,
             idle_timeout_s=config.upstream_idle_timeout,
             max_idle=config.upstream_max_idle,
             resting=resting_endpoints(config, on_health),
-            targets=config.target_networks,
         )
         self.handler = _make_handler(config, self._upstream)
         self._access_log: AccessLog | None = None

@@ -8,17 +8,16 @@ import trio
 
 from golb.errors import UpstreamError
 from golb.pipes import PIPE_BYTES
-from golb.sockets import RECEIVE_BYTES
+from golb.sockets import RECEIVE_BYTES, ByteStream
 from golb.upstream.answers import AnswerReader
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
-    from golb.asgi import Receive
+    from golb.asgi import Buffer, Receive
     from golb.deadlines import TimeoutQueue
     from golb.errors import GolbError
     from golb.pipes import Pipe
-    from golb.sockets import SocketStream
     from golb.upstream.answers import Answer
     from golb.upstream.pool import Pool
 
@@ -39,6 +38,21 @@ class Watcher(Protocol):
 
     async def stop(self) -> None:
         """End the watch."""
+
+
+class EndpointStream(ByteStream, Protocol):
+    """What it needs of the connection to an endpoint; see `golb.sockets.SocketStream`."""
+
+    has_sent: bool
+
+    @property
+    def is_flushed(self) -> bool: ...
+    def has_input(self) -> bool: ...
+    async def receive_into(self, pipe: Pipe, max_bytes: int) -> int: ...
+    def send_later(self, data: Buffer) -> bool: ...
+    def send_now(self, data: Buffer) -> int: ...
+    async def send_from(self, pipe: Pipe, on_progress: Callable[[], object]) -> None: ...
+    def abort(self) -> None: ...
 
 
 class UpstreamConnection:
@@ -70,7 +84,7 @@ class UpstreamConnection:
     def __init__(
         self,
         pool: Pool,
-        stream: SocketStream,
+        stream: EndpointStream,
         answer_timeouts: TimeoutQueue[UpstreamConnection],
         write_timeouts: TimeoutQueue[UpstreamConnection],
     ) -> None:

@@ -23,15 +23,16 @@ from golb.upstream.rests import rest_policy
 from golb.upstream.tunnel import relay_tunnel
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from golb.asgi import Receive, ReceiveInto
     from golb.config import Config
     from golb.deadlines import Deadlines, TimeoutQueue
     from golb.forwarding import Call
     from golb.health import Health, RestingEndpoints
-    from golb.networks import TargetNetworks
     from golb.pipes import Pipe
-    from golb.poller import Poller
     from golb.upstream.answers import Answer
+    from golb.upstream.connection import EndpointStream
     from golb.weights import Endpoint
 
 LOG = structlog.get_logger()
@@ -51,19 +52,18 @@ class Upstream:
     """All connections to endpoints.
 
     Args:
-        poller: watches the connections.
+        open_stream: opens a connection to an endpoint, as `open_socket` does.
         deadlines: keeps the timeouts below; all in seconds, 0 = none.
         connect_timeout_s: for a connection to be there.
         response_timeout_s: for an answer's head, and for each further piece of it.
         idle_timeout_s: after which an unused connection is closed.
         max_idle: connections kept open to one endpoint while they are not used.
         resting: the endpoints that rest because they failed; kept here, and heeded by whoever chooses endpoints.
-        targets: the only addresses that are connected to.
     """
 
     def __init__(
         self,
-        poller: Poller,
+        open_stream: Callable[[Endpoint], Awaitable[EndpointStream]],
         deadlines: Deadlines,
         *,
         connect_timeout_s: float,
@@ -71,12 +71,10 @@ class Upstream:
         idle_timeout_s: float,
         max_idle: int,
         resting: RestingEndpoints,
-        targets: TargetNetworks,
     ) -> None:
-        self.poller = poller
+        self.open_stream = open_stream
         self.resting = resting
         self._deadlines = deadlines
-        self.targets = targets
         self.connect_timeout_s = connect_timeout_s or float("inf")
         self.max_idle = max_idle
         self.answer_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(response_timeout_s, self._time_out)
@@ -178,10 +176,15 @@ class Upstream:
             if not connection.stream.send_later(request):
                 await connection.write(request)
             await self._relay_answer(connection, call, None)
-        finally:
+        except BaseException:
             self._watch_queue.stop(connection)
             if connection.watcher is not None:
                 await connection.end_watch()
+            raise
+        # No `finally`, since this waits: of that mypyc makes one that raises again what some call before has raised.
+        self._watch_queue.stop(connection)
+        if connection.watcher is not None:
+            await connection.end_watch()
 
     async def _exchange_with_upload(self, connection: UpstreamConnection, call: Call) -> None:
         connection.begin(call.receive, head_request=call.method == "HEAD")

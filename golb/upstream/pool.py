@@ -17,6 +17,8 @@ from golb.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
     from golb.networks import TargetNetworks
+    from golb.poller import Poller
+    from golb.upstream.connection import EndpointStream
     from golb.upstream.exchange import Upstream
     from golb.weights import Endpoint
 
@@ -92,16 +94,11 @@ class Pool:
             raise NoConnection(f"cannot connect: {exc.strerror or exc}", quick=quick) from exc
         return UpstreamConnection(self, stream, upstream.answer_timeouts, upstream.write_timeouts)
 
-    async def _open_stream(self) -> SocketStream:
+    async def _open_stream(self) -> EndpointStream:
         upstream = self._upstream
         while True:
             try:
-                sock = await _connect(self.endpoint.host, self.endpoint.port, upstream.targets)
-                try:
-                    return SocketStream(sock, upstream.poller)
-                except OSError:
-                    sock.close()
-                    raise
+                return await upstream.open_stream(self.endpoint)
             except OSError as exc:
                 if exc.errno not in _FREED_BY_CLOSING or not close_longest_idle(upstream):
                     raise
@@ -136,6 +133,25 @@ def close_longest_idle(upstream: Upstream) -> bool:
     upstream.idle_timeouts.stop(connection)
     connection.pool.forget(connection)
     return True
+
+
+async def open_socket(poller: Poller, targets: TargetNetworks, endpoint: Endpoint) -> SocketStream:
+    """Open a connection to an endpoint.
+
+    Args:
+        poller: watches it.
+        targets: the only addresses that are connected to.
+        endpoint: where it leads.
+
+    Raises:
+        OSError: it cannot be had; `errno` tells which failures are this node's own.
+    """
+    sock = await _connect(endpoint.host, endpoint.port, targets)
+    try:
+        return SocketStream(sock, poller)
+    except OSError:
+        sock.close()
+        raise
 
 
 async def _connect(host: str, port: int, targets: TargetNetworks) -> socket.socket:

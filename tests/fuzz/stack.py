@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import trio
 from structlog.testing import capture_logs
@@ -14,8 +14,7 @@ from golb.deadlines import Deadlines
 from golb.handlers import HandlerContext, WeightedRoundRobinHandler
 from golb.server.connection import Connection, Peer
 from golb.server.timeouts import Timeouts
-from golb.upstream import Pool, Upstream, resting_endpoints
-from golb.upstream.connection import UpstreamConnection
+from golb.upstream import Upstream, resting_endpoints
 from golb.weights import Endpoint, Weights, WeightUpdate
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from fuzz.streams import ScriptedStream
     from golb.asgi import Application
     from golb.config import Config
+    from golb.upstream.connection import EndpointStream
 
 ENDPOINT = Endpoint("10.0.0.1", 8080)
 # Two ticks of the clock by which golb keeps its timeouts. The clock jumps, but each tick takes its time to run.
@@ -37,35 +37,22 @@ def _config() -> Config:
     return make_config()
 
 
-class MemoryUpstream(Upstream):
-    """Connects to streams that `open_stream` makes."""
+def memory_upstream(deadlines: Deadlines, open_stream: Callable[[], ScriptedStream]) -> Upstream:
+    """Make what connects to streams that `open_stream` makes."""
 
-    def __init__(self, deadlines: Deadlines, open_stream: Callable[[], ScriptedStream]) -> None:
-        super().__init__(
-            cast("Any", None),  # a poller is for sockets
-            deadlines,
-            connect_timeout_s=TIMEOUT_S,
-            response_timeout_s=TIMEOUT_S,
-            idle_timeout_s=0,
-            max_idle=2,
-            resting=resting_endpoints(_config()),
-            targets=_config().target_networks,
-        )
-        self.open_stream = open_stream
-
-    def open(self, endpoint: Endpoint) -> Pool:
-        return _MemoryPool(endpoint, self)
-
-
-class _MemoryPool(Pool):
-    def __init__(self, endpoint: Endpoint, upstream: MemoryUpstream) -> None:
-        super().__init__(endpoint, upstream)
-        self._memory = upstream
-
-    async def connect(self) -> UpstreamConnection:
+    async def connect(_endpoint: Endpoint) -> EndpointStream:
         await trio.lowlevel.checkpoint()
-        stream = cast("Any", self._memory.open_stream())
-        return UpstreamConnection(self, stream, self._memory.answer_timeouts, self._memory.write_timeouts)
+        return cast("EndpointStream", open_stream())
+
+    return Upstream(
+        connect,
+        deadlines,
+        connect_timeout_s=TIMEOUT_S,
+        response_timeout_s=TIMEOUT_S,
+        idle_timeout_s=0,
+        max_idle=2,
+        resting=resting_endpoints(_config()),
+    )
 
 
 async def serve(client: ScriptedStream, application: Application, *, is_draining: bool = False) -> None:
@@ -82,7 +69,7 @@ async def serve_by_golb(
 ) -> None:
     """Serve a client with the load balancer, whose function `f` has one endpoint; then close what is kept to it."""
     deadlines = Deadlines()
-    upstream = MemoryUpstream(deadlines, open_stream)
+    upstream = memory_upstream(deadlines, open_stream)
     handler = WeightedRoundRobinHandler(HandlerContext(_config(), upstream))
     handler.handle_weight_update(WeightUpdate(FUNCTION, Weights({ENDPOINT: 1}), revision=1))
     handler.handle_weights_loaded()

@@ -72,7 +72,7 @@ async def connected(
 
     connection = Connection(
         application,
-        server,  # type: ignore[arg-type] # a bytearray reads like bytes
+        BytesStream(server),
         Peer(("10.0.0.1", 1), ("10.0.0.2", 2), "http"),
         timeouts,
         stop_reading=stop_reading,
@@ -84,6 +84,18 @@ async def connected(
         nursery.start_soon(connection.run)
         yield client
         nursery.cancel_scope.cancel()
+
+
+class BytesStream:
+    """A stream in memory, which gives out a bytearray, as golb's own are: they give out bytes."""
+
+    def __init__(self, stream: MemoryStream) -> None:
+        self._stream = stream
+        self.send_all = stream.send_all
+        self.send_eof = stream.send_eof
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return bytes(await self._stream.receive_some(max_bytes))
 
 
 async def read_to_end(stream: MemoryStream) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,7 +14,7 @@ from golb.deadlines import Deadlines
 from golb.handlers import HandlerContext, WeightedRoundRobinHandler
 from golb.poller import Poller
 from golb.server import Server
-from golb.upstream import Upstream, resting_endpoints
+from golb.upstream import Upstream, open_socket, resting_endpoints
 from golb.weights import Weights, WeightUpdate, parse_endpoint
 from support.wire import connect
 
@@ -89,14 +89,13 @@ async def running_golb(*authorities: str, **variables: str) -> AsyncIterator[Run
     config = make_config(**variables)
     poller, deadlines = Poller(), Deadlines()
     upstream = Upstream(
-        poller,
+        partial(open_socket, poller, config.target_networks),
         deadlines,
         connect_timeout_s=config.connect_timeout,
         response_timeout_s=config.response_timeout,
         idle_timeout_s=config.upstream_idle_timeout,
         max_idle=config.upstream_max_idle,
         resting=resting_endpoints(config),
-        targets=config.target_networks,
     )
     handler = WeightedRoundRobinHandler(HandlerContext(config, upstream))
     with trio.fail_after(BOUND_S):

@@ -16,11 +16,13 @@ from support.endpoint import scripted_endpoint
 from support.golb_process import GolbProcess
 from support.stack import running_golb
 
-from golb.upstream import pool as pool_module
-
 if TYPE_CHECKING:
     from support.endpoint import ScriptedEndpoint
     from support.wire import Wire
+
+    from golb.upstream import Upstream
+    from golb.upstream.connection import EndpointStream
+    from golb.weights import Endpoint
 
 GET = b"GET /function/f HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -34,24 +36,24 @@ async def answer_next(pod: ScriptedEndpoint) -> Wire:
     return endpoint
 
 
-def fail_to_connect(monkeypatch: pytest.MonkeyPatch, error: int, times: int) -> None:
+def fail_to_connect(upstream: Upstream, error: int, times: int) -> None:
     """Let the next connections to endpoints fail, as the kernel would let them."""
-    connect = pool_module._connect  # noqa: SLF001 - the kernel's failures cannot be had otherwise
+    connect = upstream.open_stream
     failures = [OSError(error, os.strerror(error))] * times
 
-    async def fail_or_connect(*arguments: object) -> object:
+    async def fail_or_connect(endpoint: Endpoint) -> EndpointStream:
         if failures:
             raise failures.pop()
-        return await connect(*arguments)  # type: ignore[arg-type] # those of the original
+        return await connect(endpoint)
 
-    monkeypatch.setattr(pool_module, "_connect", fail_or_connect)
+    upstream.open_stream = fail_or_connect
 
 
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ENOSPC", "EADDRNOTAVAIL"])
-async def test_what_this_node_lacks_is_told_with_503(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+async def test_what_this_node_lacks_is_told_with_503(error: str) -> None:
     with scripted_endpoint() as pod:
         async with running_golb(pod.authority) as golb, await golb.connect() as client:
-            fail_to_connect(monkeypatch, getattr(errno, error), times=1)
+            fail_to_connect(golb.upstream, getattr(errno, error), times=1)
             await client.send(GET)
             response = await client.read_response()
             assert (response.status, response.head.values(b"Retry-After")) == (503, [b"1"])
@@ -63,9 +65,7 @@ async def test_what_this_node_lacks_is_told_with_503(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOMEM])
-async def test_the_connection_that_was_not_used_for_longest_gives_way(
-    monkeypatch: pytest.MonkeyPatch, error: int
-) -> None:
+async def test_the_connection_that_was_not_used_for_longest_gives_way(error: int) -> None:
     with scripted_endpoint() as pod, scripted_endpoint() as new_pod:
         async with running_golb(pod.authority) as golb, await golb.connect() as one, await golb.connect() as other:
             for client in (one, other):
@@ -76,7 +76,7 @@ async def test_the_connection_that_was_not_used_for_longest_gives_way(
                     await endpoint.send(OK)
                 for client in (one, other):
                     assert (await client.read_response()).status == 200
-                fail_to_connect(monkeypatch, error, times=1)
+                fail_to_connect(golb.upstream, error, times=1)
                 golb.put_weights({pod.authority: 1, new_pod.authority: 1000})
                 await one.send(GET)
                 async with await answer_next(new_pod):
@@ -92,14 +92,14 @@ async def _has_ended(endpoint: Wire) -> bool:
     return False
 
 
-async def test_a_lack_of_ports_closes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lack_of_ports_closes_nothing() -> None:
     with scripted_endpoint() as pod, scripted_endpoint() as new_pod:
         async with running_golb(pod.authority) as golb, await golb.connect() as client:
             await client.send(GET)
             async with await answer_next(pod) as endpoint:
                 assert (await client.read_response()).status == 200
                 golb.put_weights({pod.authority: 1, new_pod.authority: 1000})
-                fail_to_connect(monkeypatch, errno.EADDRNOTAVAIL, times=1)
+                fail_to_connect(golb.upstream, errno.EADDRNOTAVAIL, times=1)
                 await client.send(GET)
                 assert (await client.read_response()).status == 503
                 assert not await _has_ended(endpoint)

@@ -10,7 +10,7 @@ import resource
 import socket
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -24,7 +24,6 @@ from support.wire import connect
 from golb import pipes
 from golb.errors import ClientGone
 from golb.forwarding import Call
-from golb.upstream.pool import Pool
 from golb.weights import parse_endpoint
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
     from support.wire import Wire
 
     from golb.asgi import Event
-    from golb.upstream.connection import UpstreamConnection
+    from golb.upstream.connection import EndpointStream
+    from golb.weights import Endpoint
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PIPED = 65536
@@ -544,18 +544,21 @@ async def test_both_connections_find_out_a_peer_that_has_lost_its_power() -> Non
                 assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [60, 15, 4]
 
 
-class FailingPool(Pool):
-    """A pool whose kept connections fail between being taken and being written to."""
-
-    __slots__ = ("endpoint_side",)
+class FailingStream:
+    """A stream that fails, once it is kept, between being taken and being written to."""
 
     endpoint_side: socket.socket
 
-    def take(self) -> UpstreamConnection | None:
-        connection = super().take()
-        if connection is not None:
-            reset(self.endpoint_side)
-        return connection
+    def __init__(self, stream: EndpointStream) -> None:
+        self._stream = stream
+
+    def has_input(self) -> bool:
+        has_input = self._stream.has_input()
+        reset(self.endpoint_side)
+        return has_input
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def reset(sock: socket.socket) -> None:
@@ -566,7 +569,14 @@ def reset(sock: socket.socket) -> None:
 async def test_a_post_of_which_nothing_has_left_is_asked_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with running_golb() as golb, trio.open_nursery() as nursery:
-            pool = FailingPool(parse_endpoint(f"127.0.0.1:{listener.getsockname()[1]}"), golb.upstream)
+            connect, streams = golb.upstream.open_stream, []
+
+            async def connect_to_fail(endpoint: Endpoint) -> EndpointStream:
+                streams.append(FailingStream(await connect(endpoint)))
+                return cast("EndpointStream", streams[-1])
+
+            golb.upstream.open_stream = connect_to_fail
+            pool = golb.upstream.open(parse_endpoint(f"127.0.0.1:{listener.getsockname()[1]}"))
             listener.setblocking(False)
             accepting = trio.socket.from_stdlib_socket(listener)
             answered: list[Event] = []
@@ -575,7 +585,7 @@ async def test_a_post_of_which_nothing_has_left_is_asked_again() -> None:
                 if expected == b"second":
                     nursery.start_soon(golb.upstream.forward, pool, a_call(answered, b"second"))
                 peer, _ = await accepting.accept()
-                pool.endpoint_side = socket.socket(fileno=os.dup(peer.fileno()))
+                streams[-1].endpoint_side = socket.socket(fileno=os.dup(peer.fileno()))
                 assert (await peer.recv(1000)).endswith(b"\r\n\r\n" + expected)
                 await peer.send(OK)
                 peer.close()
@@ -584,7 +594,7 @@ async def test_a_post_of_which_nothing_has_left_is_asked_again() -> None:
                 await trio.testing.wait_all_tasks_blocked()
                 assert [event.get("body") for event in answered] == [None, b"ok"]
                 answered.clear()
-            pool.endpoint_side.close()
+            streams[-1].endpoint_side.close()
             pool.close()
 
 
