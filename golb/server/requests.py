@@ -141,8 +141,8 @@ class RequestReader:
             head = self._current if self.in_head else None  # only to tell it from one that begins now
             try:
                 self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as exc:
-                data = self._take_upgrade(data[exc.args[0] :])
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._take_upgrade(data[upgrade.args[0] :])
                 continue
             except httptools.HttpParserError as exc:
                 self._take_error(exc, data)

@@ -181,8 +181,8 @@ class AnswerReader:
         self._data = data
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as exc:
-            answer.leftover = data[exc.args[0] :]
+        except httptools.HttpParserUpgrade as upgrade:
+            answer.leftover = data[upgrade.args[0] :]
         except httptools.HttpParserError as exc:
             self.reusable = False
             if isinstance(exc.__context__, UpstreamError):
