@@ -1,7 +1,7 @@
 # The commands of golb. Each sets up what it needs in .venv; python3 (3.11 or newer), pip and venv are all it takes.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN := $(abspath $(VENV))/bin
 IMAGE ?= edgebench/go-load-balancer
 TAG ?= latest
 SECONDS ?= 600
@@ -9,7 +9,7 @@ WORKERS ?= 4
 PLATFORMS ?= linux/amd64,linux/arm64,linux/arm/v7
 
 .DEFAULT_GOAL := all
-.PHONY: all run test check fmt bench chaos harm fuzz build docker docker-release clean
+.PHONY: all run test test-compiled check fmt bench chaos harm fuzz build docker docker-release clean
 
 all: test build
 
@@ -32,6 +32,24 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no
 
 test: $(VENV)/.test
 	$(PYTEST) $(PYTEST_ARGS)
+
+# What mypyc makes lies beside its source and is imported in its place. So it is made in a copy, and the checkout stays as it is.
+COPY := build/compiled
+COPY_TRACKED := git ls-files -z | tar --create --null --files-from=- | tar --extract --directory=$(COPY)
+
+$(COPY)/.made: pyproject.toml $(wildcard golb/*.py golb/*/*.py) | $(BIN)/python
+	rm -rf $(COPY)
+	mkdir -p $(COPY)
+	$(COPY_TRACKED)
+	cd $(COPY) && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@touch $@
+
+# make test-compiled takes what make test does, and runs the same tests on golb as mypyc compiles it
+test-compiled: export PYTHONPATH = $(abspath $(COPY))
+test-compiled: $(VENV)/.test $(COPY)/.made
+	$(COPY_TRACKED)
+	cd $(COPY) && $(BIN)/python -c 'import golb.handlers.wrr as wrr; print("on", wrr.__file__); assert wrr.__file__.endswith(".so")'
+	cd $(COPY) && $(PYTEST) $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -59,8 +77,15 @@ harm: $(VENV)/.test
 fuzz: $(VENV)/.fuzz
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(TARGET) --seconds $(SECONDS) $(FUZZ_ARGS)
 
+# make build COMPILED=1 makes the wheel for this machine's Python that the image has; it takes a C compiler
+ifdef COMPILED
+build: $(COPY)/.made
+	mkdir -p dist
+	cp $(COPY)/dist/*.whl dist
+else
 build: $(BIN)/python
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+endif
 
 docker:
 	docker build --tag $(IMAGE):$(TAG) .
@@ -71,4 +96,4 @@ docker-release:
 	docker buildx build --build-arg VERSION=$(VERSION) --platform $(PLATFORMS) --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest --push .
 
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) build dist

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from benchmarks import compiled
 from benchmarks.children import ROOT
 from benchmarks.compare import Comparison, Pace, compare
 from benchmarks.cores import read_cores
@@ -23,7 +24,7 @@ from benchmarks.growth import Growth, grow
 from benchmarks.install import install_packages
 from benchmarks.load import generator
 from benchmarks.machine import read_machine
-from benchmarks.peers import DEFAULT_PEERS, PEERS, WORKERS_PEERS
+from benchmarks.peers import COMPILED_PEERS, DEFAULT_PEERS, PEERS, WORKERS_PEERS
 from benchmarks.report import to_markdown
 from benchmarks.results import Results
 from benchmarks.scenarios import SCENARIOS, WORKERS_SCENARIO, small_answers
@@ -76,8 +77,15 @@ def run(options: argparse.Namespace) -> Results:
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     peers = [PEERS[name]() for name in options.peers]
+    is_whole = not is_narrowed(options)
+    measures_growth = is_whole if options.growth is None else options.growth
+    measures_workers = is_whole if options.workers is None else options.workers
     wanted = [package for package in _PACKAGES if package != "haproxy" or package in options.peers]
-    install_packages(wanted, _say)
+    if measures_growth or measures_workers or any(type(peer) in COMPILED_PEERS for peer in peers):
+        install_packages([*wanted, *compiled.packages()], _say)
+        compiled.make(_say)
+    else:
+        install_packages(wanted, _say)
     machine = read_machine(cores)
     pace = Pace(rounds=options.rounds, seconds=options.seconds, warm_up_s=options.warm_up)
     scenarios = _scenarios(options)
@@ -91,7 +99,7 @@ def run(options: argparse.Namespace) -> Results:
                 peers, scenarios, pace, cores=cores, load=load, directory=directory / "peers", say=_say
             )
         workers = None
-        if options.workers or (options.workers is None and not is_narrowed(options)):
+        if measures_workers:
             (directory / "workers").mkdir()
             everywhere = cores.without_borders()
             workers = compare(
@@ -104,7 +112,7 @@ def run(options: argparse.Namespace) -> Results:
                 say=_say,
             )
         growth = None
-        if options.growth or (options.growth is None and not is_narrowed(options)):
+        if measures_growth:
             try:
                 growth = grow(pace, cores=cores, load=load, directory=directory / "growth", say=_say)
             except (BenchmarkError, PartFailed) as exc:  # the comparison, if there was one, is worth keeping

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,12 @@ _VERSION_TIMEOUT_S = 20
 # Debian keeps servers where the PATH of a user who is not root does not lead.
 _SERVER_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
+_HEADERS = {
+    "libc6-dev": Path("/usr/include/stdlib.h"),
+    "libpython3-dev": Path(sysconfig.get_path("include")) / "Python.h",
+}
+"""What tells that a package without a program is there."""
+
 
 def find_program(name: str) -> str | None:
     """Return where a program is: beside this Python, where a wheel puts it, else on the PATH."""
@@ -31,11 +38,11 @@ def find_program(name: str) -> str | None:
 
 
 def install_packages(programs: Sequence[str], say: Callable[[str], None]) -> None:
-    """Install the Debian packages of those programs that are missing; a package bears its program's name here.
+    """Install the Debian packages of those programs that are missing; a package bears its program's name here, or has headers.
 
     Whether it worked is told by `find_program`: who needs a program asks that, and says what to do without it.
     """
-    missing = [program for program in programs if find_program(program) is None]
+    missing = [program for program in programs if not _is_there(program)]
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -59,6 +66,11 @@ def install_packages(programs: Sequence[str], say: Callable[[str], None]) -> Non
             return
         if done.returncode != 0:
             say(f"apt-get {arguments[0]} failed: {done.stdout.decode(errors='replace')[-1000:]}")
+
+
+def _is_there(package: str) -> bool:
+    header = _HEADERS.get(package)
+    return header.exists() if header is not None else find_program(package) is not None
 
 
 def first_line(command: Sequence[str]) -> str:

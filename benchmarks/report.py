@@ -19,6 +19,11 @@ NOISY_MARK = " ⚠"
 OURS = "golb"
 _NONE = "-"
 
+_WHICH = """\
+`golb` is compiled by mypyc, as the image has it; `golb-interpreted` is the same source without that. How golb's cost grows, and what a
+second worker costs, is measured of the compiled one.
+"""
+
 _METHOD = """\
 ## How it was measured
 
@@ -42,6 +47,7 @@ def to_markdown(results: Results, chart: str) -> str:
     parts = [
         "# golb beside other proxies\n",
         _machine(results),
+        _WHICH,
         f"![CPU time of the proxy for each request, in every scenario]({chart})\n",
         _overview(results),
         _ratios(results),

@@ -1,4 +1,4 @@
-"""golb as its users run it: all defaults, weights from a real etcd."""
+"""golb as its users run it: all defaults, weights from a real etcd. The one of the image is compiled; the checkout's is not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import golb
+from benchmarks import compiled
 from benchmarks.etcd import EtcdWriter, function_key, weights_value
 from benchmarks.layout import FUNCTION, HOST
 from benchmarks.peers.base import Peer
@@ -22,7 +23,13 @@ ZONE = "zone-a"
 
 
 def golb_command() -> list[str]:
-    """Return the command that runs golb."""
+    """Return the command that runs golb as its image has it, once `benchmarks.compiled` has made it."""
+    # -P as in the image: otherwise Python would import the checkout's, in which children of the benchmark are started.
+    return [str(compiled.PYTHON), "-P", "-m", "golb"]
+
+
+def interpreted_command() -> list[str]:
+    """Return the command that runs the checkout's golb."""
     return [sys.executable, "-m", "golb"]
 
 
@@ -42,22 +49,28 @@ def golb_environ(port: int, etcd_port: int, zone: str = ZONE) -> dict[str, str]:
 
 
 class Golb(Peer):
-    """golb."""
+    """golb, compiled."""
 
     name = "golb"
-    install = "pip install golb and the dependency group bench"
+    install = "make bench compiles it"
 
     def __init__(self) -> None:
         self._etcd_port = 0
 
+    def missing(self) -> str | None:
+        return compiled.missing()
+
     def program(self) -> str:
-        return sys.executable
+        return self._command()[0]
 
     def version(self) -> str:
-        return golb.__version__
+        return f"{golb.__version__} (compiled)"
 
     def command(self, site: Site) -> list[str]:
         del site
+        return self._command()
+
+    def _command(self) -> list[str]:
         return golb_command()
 
     def environ(self, site: Site) -> Mapping[str, str]:
@@ -69,3 +82,19 @@ class Golb(Peer):
         self._etcd_port = etcd.port
         with EtcdWriter(etcd.port) as writer:
             writer.put(function_key(ZONE, FUNCTION), weights_value(site.endpoints))
+
+
+class GolbInterpreted(Golb):
+    """The checkout's golb, which is not compiled."""
+
+    name = "golb-interpreted"
+    install = "pip install golb and the dependency group bench"
+
+    def missing(self) -> str | None:
+        return None
+
+    def version(self) -> str:
+        return f"{golb.__version__} (interpreted)"
+
+    def _command(self) -> list[str]:
+        return interpreted_command()

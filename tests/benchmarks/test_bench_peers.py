@@ -36,6 +36,7 @@ def site(tmp_path: Path) -> Site:
 def test_the_default_peers_are_those_that_the_results_promise() -> None:
     assert [peer.name for peer in DEFAULT_PEERS] == [
         "golb",
+        "golb-interpreted",
         "nginx",
         "haproxy",
         "envoy",

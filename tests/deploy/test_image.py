@@ -3,6 +3,9 @@
 Method: a very small `docker build --build-arg VENV=… --build-arg SRC=… --build-arg WHEELS=…`. The Dockerfile keeps every path
 it writes to in an ARG, so its RUN lines are run by /bin/sh exactly as they stand, only at other places and with the running
 Python as the base image's. What this cannot show is the base image itself: apt-get, the platforms, the layers.
+
+All but one of these tests build without compiling (`--build-arg COMPILED=0`), since that takes minutes. The one that compiles, as the
+image is published, runs with `-m slow`; what is compiled is tested by `make test-compiled`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import sys
 import tempfile
 import time
 import venv
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -164,8 +168,8 @@ def only(stage: Stage, name: str) -> str:
     return rest
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
+@contextmanager
+def made_place() -> Iterator[Path]:
     # Not tmp_path: the directories above it are closed to other users, and golb runs as one.
     place = Path(tempfile.mkdtemp(prefix="golb-image-")).resolve()
     place.chmod(0o755)
@@ -175,14 +179,29 @@ def place() -> Iterator[Path]:
     shutil.rmtree(place)
 
 
+def build_args_in(place: Path, *, compiled: bool) -> dict[str, str]:
+    paths = {"VENV": str(place / "opt/golb"), "SRC": str(place / "src"), "WHEELS": str(place / "wheels")}
+    return {**paths, "COMPILED": str(int(compiled))}
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    with made_place() as place:
+        yield place
+
+
 @pytest.fixture(scope="module")
 def build_args(place: Path) -> dict[str, str]:
-    return {"VENV": str(place / "opt/golb"), "SRC": str(place / "src"), "WHEELS": str(place / "wheels")}
+    return build_args_in(place, compiled=False)
 
 
 @pytest.fixture(scope="module")
 def build_stage(place: Path, build_args: dict[str, str]) -> Stage:
-    """Wheels made and the environment installed."""
+    return build(place, build_args)
+
+
+def build(place: Path, build_args: dict[str, str]) -> Stage:
+    """Make the wheels and install the environment."""
     base = place / "usr/local"
     venv.create(base)
     # The running Python's own: to install another one takes longer than all that golb needs.
@@ -238,6 +257,7 @@ def test_the_final_stage_is_what_kubernetes_needs() -> None:
     assert only(final, "STOPSIGNAL") == "SIGTERM"
     assert json.loads(only(final, "ENTRYPOINT")) == ["python", "-m", "golb"]
     assert "apt-get" not in str(final.instructions)
+    assert global_args["COMPILED"] == "1"
     assert {label.partition("=")[0].rpartition(".")[2] for label in shlex.split(only(final, "LABEL"))} >= {
         "title",
         "description",
@@ -265,6 +285,26 @@ def test_a_tag_that_is_not_the_version_is_not_built(
     env = {"PATH": f"{place}/usr/local/bin:/usr/bin:/bin"}
     with pytest.raises(AssertionError, match=r"VERSION is 99\.0\.0, golb is "):
         run_stage(stages[-1], global_args, {**build_args, "VERSION": "99.0.0"}, env)
+
+
+def test_what_was_to_be_compiled_and_is_not_is_not_built(
+    place: Path, build_args: dict[str, str], build_stage: Stage
+) -> None:
+    global_args, stages = parse(DOCKERFILE.read_text())
+    env = {"PATH": f"{place}/usr/local/bin:/usr/bin:/bin"}
+    with pytest.raises(AssertionError, match="the request path is not compiled"):
+        run_stage(stages[-1], global_args, {**build_args, "COMPILED": "1"}, env)
+
+
+@pytest.mark.slow
+def test_the_image_as_it_is_published_is_compiled(request: pytest.FixtureRequest) -> None:
+    if not request.config.option.markexpr:
+        pytest.skip("takes minutes: for who asks for it by -m slow")
+    with made_place() as place:
+        build_args = build_args_in(place, compiled=True)
+        build(place, build_args)
+        global_args, stages = parse(DOCKERFILE.read_text())
+        run_stage(stages[-1], global_args, build_args, {"PATH": f"{place}/usr/local/bin:/usr/bin:/bin"})
 
 
 def test_the_entry_point_serves_and_ends_on_sigterm_with_0(place: Path, final_stage: Stage) -> None:

@@ -545,16 +545,15 @@ async def test_both_connections_find_out_a_peer_that_has_lost_its_power() -> Non
 
 
 class FailingStream:
-    """A stream that fails, once it is kept, between being taken and being written to."""
+    """A stream that fails, once it is kept, between being taken and being written to; by the last of the endpoint's sockets."""
 
-    endpoint_side: socket.socket
-
-    def __init__(self, stream: EndpointStream) -> None:
+    def __init__(self, stream: EndpointStream, endpoint_sides: list[socket.socket]) -> None:
         self._stream = stream
+        self._endpoint_sides = endpoint_sides
 
     def has_input(self) -> bool:
         has_input = self._stream.has_input()
-        reset(self.endpoint_side)
+        reset(self._endpoint_sides.pop())
         return has_input
 
     def __getattr__(self, name: str) -> Any:
@@ -569,11 +568,11 @@ def reset(sock: socket.socket) -> None:
 async def test_a_post_of_which_nothing_has_left_is_asked_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with running_golb() as golb, trio.open_nursery() as nursery:
-            connect, streams = golb.upstream.open_stream, []
+            connect = golb.upstream.open_stream
+            endpoint_sides: list[socket.socket] = []
 
             async def connect_to_fail(endpoint: Endpoint) -> EndpointStream:
-                streams.append(FailingStream(await connect(endpoint)))
-                return cast("EndpointStream", streams[-1])
+                return cast("EndpointStream", FailingStream(await connect(endpoint), endpoint_sides))
 
             golb.upstream.open_stream = connect_to_fail
             pool = golb.upstream.open(parse_endpoint(f"127.0.0.1:{listener.getsockname()[1]}"))
@@ -585,7 +584,7 @@ async def test_a_post_of_which_nothing_has_left_is_asked_again() -> None:
                 if expected == b"second":
                     nursery.start_soon(golb.upstream.forward, pool, a_call(answered, b"second"))
                 peer, _ = await accepting.accept()
-                streams[-1].endpoint_side = socket.socket(fileno=os.dup(peer.fileno()))
+                endpoint_sides.append(socket.socket(fileno=os.dup(peer.fileno())))
                 assert (await peer.recv(1000)).endswith(b"\r\n\r\n" + expected)
                 await peer.send(OK)
                 peer.close()
@@ -594,7 +593,7 @@ async def test_a_post_of_which_nothing_has_left_is_asked_again() -> None:
                 await trio.testing.wait_all_tasks_blocked()
                 assert [event.get("body") for event in answered] == [None, b"ok"]
                 answered.clear()
-            streams[-1].endpoint_side.close()
+            endpoint_sides.pop().close()
             pool.close()
 
 
