@@ -27,6 +27,14 @@ async def test_a_body_without_a_length_is_forwarded_where_its_protocol_needs_non
         assert sent[1]["body"].endswith(b" / 4")  # so many bytes the pod has got
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"4")]], ids=["without a length", "of known length"])
+async def test_a_body_may_be_whatever_holds_bytes(kind: type, headers: list[tuple[bytes, bytes]]) -> None:
+    async with run_pods(1) as pods, running_golb(pods[0].ip) as golb:
+        sent = await ask(golb.handler, kind(b"body"), method="POST", http_version="2", headers=headers)
+        assert sent[1]["body"].endswith(b" / 4")
+
+
 async def test_middleware_may_add_headers_as_lists_and_tuples() -> None:
     async with run_pods(1) as pods, running_golb(pods[0].ip) as golb:
         sent = await ask(golb.handler, headers=[(b"host", b"golb"), [b"x-a", b"1"]])
