@@ -28,7 +28,7 @@ LAYERS = [
     {"calls", "history"},
     {"endpoints", "header_lines", "weights"},
     {"headers", "health", "limits", "line_budget", "pipes", "schedule", "stats", "sums"},
-    {"asgi", "cores", "errors", "memo", "networks", "__init__"},
+    {"asgi", "cores", "errors", "memo", "mypyc", "networks", "__init__"},
 ]
 DEPTHS = {room: depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 

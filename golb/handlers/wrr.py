@@ -19,12 +19,11 @@ from golb.handlers.reports import function_report
 from golb.headers import TOKEN, X_FINAL_HOST, X_FORWARDED_FOR, canonical, frame_chunk, mark_name
 from golb.history import WeightHistory
 from golb.line_budget import LineBudget
+from golb.mypyc import mypyc_attr
 from golb.routes import split_target
 from golb.stats import FunctionStats
 
 if TYPE_CHECKING:
-    from mypy_extensions import mypyc_attr
-
     from golb.asgi import Event, Receive, Scope, Send
     from golb.config import Config
     from golb.errors import GolbError
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
     from golb.history import Change
     from golb.routes import Route
     from golb.weights import Endpoint, WeightUpdate
-else:
-
-    def mypyc_attr(**_: bool) -> Any:
-        """Tell mypyc of a class. Nothing else heeds it: as golb runs, `mypy_extensions` would be one more dependency."""
-        return lambda cls: cls
-
 
 LOG = structlog.get_logger()
 

@@ -1,0 +1,19 @@
+"""What is said to mypyc alone, which compiles a part of golb (pyproject.toml).
+
+This module must not be compiled itself: mypyc takes the branch for type checkers, and Python the other one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_extensions import mypyc_attr
+else:
+
+    def mypyc_attr(**_: bool) -> Any:
+        """Leave a class as it is. As golb runs, `mypy_extensions` would be one more dependency."""
+        return lambda cls: cls
+
+
+__all__ = ["mypyc_attr"]
