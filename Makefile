@@ -36,17 +36,26 @@ test: $(VENV)/.test
 # What mypyc makes lies beside its source and is imported in its place. So it is made in a copy, and the checkout stays as it is.
 COPY := build/compiled
 COPY_TRACKED := git ls-files -z | tar --create --null --files-from=- | tar --extract --directory=$(COPY)
+# Of what is compiled; a list that differs, as a file has gone, makes it anew.
+SOURCES := $(shell git ls-files golb pyproject.toml README.md 2>/dev/null)
 
-$(COPY)/.made: pyproject.toml $(wildcard golb/*.py golb/*/*.py) | $(BIN)/python
+$(COPY)/.made: $(SOURCES) $(COPY).sources | $(BIN)/python
 	rm -rf $(COPY)
 	mkdir -p $(COPY)
 	$(COPY_TRACKED)
 	cd $(COPY) && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	@touch $@
 
+$(COPY).sources: FORCE
+	@mkdir -p $(@D)
+	@echo '$(SOURCES)' | cmp --silent - $@ || echo '$(SOURCES)' > $@
+
+FORCE:
+
 # make test-compiled takes what make test does, and runs the same tests on golb as mypyc compiles it
 test-compiled: export PYTHONPATH = $(abspath $(COPY))
 test-compiled: $(VENV)/.test $(COPY)/.made
+	rm -rf $(COPY)/tests $(COPY)/benchmarks $(COPY)/demo $(COPY)/deploy
 	$(COPY_TRACKED)
 	cd $(COPY) && $(BIN)/python -c 'import golb.handlers.wrr as wrr; print("on", wrr.__file__); assert wrr.__file__.endswith(".so")'
 	cd $(COPY) && $(PYTEST) $(PYTEST_ARGS)
@@ -78,7 +87,7 @@ fuzz: $(VENV)/.fuzz
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(TARGET) --seconds $(SECONDS) $(FUZZ_ARGS)
 
 # make build COMPILED=1 makes the wheel for this machine's Python that the image has; it takes a C compiler
-ifdef COMPILED
+ifeq ($(COMPILED),1)
 build: $(COPY)/.made
 	mkdir -p dist
 	cp $(COPY)/dist/*.whl dist

@@ -51,7 +51,11 @@ def make(say: Callable[[str], None]) -> None:
         for file in ("pyproject.toml", "README.md"):
             shutil.copy(ROOT / file, directory)
         shutil.copytree(ROOT / "golb", directory / "golb", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-        venv.create(PLACE, symlinks=True)
+        try:
+            venv.create(PLACE, symlinks=True)
+        except (OSError, subprocess.SubprocessError) as exc:
+            say(f"no place can be made for a compiled golb: {exc}")
+            return
         pip = [sys.executable, "-m", "pip"]
         steps = (
             [*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", "."],
@@ -69,16 +73,20 @@ def make(say: Callable[[str], None]) -> None:
             ],
         )
         for step in steps:
-            done = subprocess.run(  # noqa: S603 - pip, on golb's own source
-                step,
-                cwd=directory,
-                env=os.environ | {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
+            try:
+                done = subprocess.run(  # noqa: S603 - pip, on golb's own source
+                    step,
+                    cwd=directory,
+                    env=os.environ | {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    timeout=_TIMEOUT_S,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                say(f"golb cannot be compiled within {_TIMEOUT_S} s")
+                return
             if done.returncode != 0:
                 say(f"golb cannot be compiled: {done.stdout.decode(errors='replace')[-2000:]}")
                 return

@@ -8,7 +8,7 @@ program it is a task like any other: cancelled, it raises, and it ends when the 
 Rule: between two waits for a socket a fiber may do anything that does not ask Trio for the running task, as all scopes,
 nurseries, locks, events and sleeps do. `await attach()` comes before these, and before code that golb does not know.
 From there on the fiber runs in its task, as any coroutine does, until it calls `detach` with no scope or nursery of its
-own open. Who forgets gets Trio's RuntimeError, which stays within the connection.
+own open. Who forgets gets Trio's RuntimeError as soon as the poller resumes it there, and it stays within the connection.
 """
 
 from __future__ import annotations
@@ -59,6 +59,15 @@ async def attach() -> None:
         await fiber.attach()
 
 
+async def _rooted(coroutine: Coroutine[object, object, T_co]) -> T_co:
+    """Give a coroutine a root of Python's own, which keeps the exception that it handles while it waits.
+
+    One that is compiled leaves that to whoever resumes it: the poller, whose caller would show it to all the others. So
+    this module must not be compiled.
+    """
+    return await coroutine
+
+
 class Fiber(Generic[T_co]):
     """A coroutine, and the task in whose place the poller runs it.
 
@@ -79,7 +88,7 @@ class Fiber(Generic[T_co]):
     )
 
     def __init__(self, coroutine: Coroutine[object, object, T_co]) -> None:
-        self._coroutine = coroutine
+        self._coroutine = _rooted(coroutine)
         self._request: object = None
         """The coroutine's last one: one of the two above, or one of Trio's traps."""
         self._is_done = False
@@ -113,9 +122,13 @@ class Fiber(Generic[T_co]):
                     self._step(exc, self._coroutine.throw)
                 else:
                     self._step(answer)
-        if self._failure is not None:
-            raise self._failure
-        return self._result
+        failure, self._failure = self._failure, None  # its traceback leads here: kept, the two would be a cycle
+        if failure is None:
+            return self._result
+        try:
+            raise failure
+        finally:
+            del failure
 
     @types.coroutine
     def _park(self) -> Generator[object, object, BaseException | None]:

@@ -278,7 +278,7 @@ class Call:
         if event["type"] == "http.disconnect":
             raise ClientGone("the client went away in the middle of its request")
         body = event.get("body", b"")
-        self.more_body = event.get("more_body", False)
+        self.more_body = bool(event.get("more_body", False))
         self.bytes_in += len(body)
         if self.bytes_left is None:
             return frame_chunk(body, None if self.more_body else event.get("trailers", []))

@@ -87,6 +87,7 @@ class Poller(trio.abc.Instrument):
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - Trio's signature
         """Pass events on; Trio calls this before it runs the tasks that can run."""
         watched = self._watched
+        # What goes on here may close descriptors of the events behind it, but opens none: no descriptor is mistaken.
         for fd, events in self._poll(0, _EVENTS_AT_ONCE):
             pollable = watched.get(fd)
             if pollable is None:

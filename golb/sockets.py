@@ -187,17 +187,20 @@ class SocketStream(trio.abc.HalfCloseableStream):
         while self._unsent:
             await self._wait_for_room()
         while pipe.held:
+            is_full = False
             try:
                 pipe.drain(self.socket.fileno())
             except BlockingIOError:
-                await self._wait_for_room()
+                is_full = True
             except (OSError, ValueError) as exc:
                 self._failure = exc
                 raise self._translate(exc) from exc
-            else:
-                self.has_sent = True
-                if pipe.held:
-                    on_progress()
+            if is_full:
+                await self._wait_for_room()
+                continue
+            self.has_sent = True
+            if pipe.held:
+                on_progress()
 
     def send_later(self, data: Buffer) -> bool:
         """Take a small message, to be written when the tasks that can run now have run.

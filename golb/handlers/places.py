@@ -175,17 +175,22 @@ class Places:
         """
         key = (caller.name, caller.forwarded)
         arrival = next(self._arrivals)
+        place: Place | None = None
+        lack: NoFunction | NoEndpoint | None = None
         try:
-            place = None if self.queue.is_waited_for(key) else self._try_to_enter(caller)
+            if not self.queue.is_waited_for(key):
+                place = self._try_to_enter(caller)
         except (NoFunction, NoEndpoint) as exc:
             if not self._hold_s:
                 raise
+            lack = exc.with_traceback(None)
+        if lack is not None:
             try:
                 held = await self.held.wait(
                     key, arrival, partial(self._try_held, caller), timeout_s=self._hold_s, receive=receive
                 )
             except Overloaded:
-                raise exc from None
+                raise lack from None
             place = None if held is True else held
         if place is None:
             place = await self._queue_up(caller, key, arrival, receive)

@@ -139,6 +139,7 @@ class WeightedRoundRobinHandler(Handler):
                 if client is None or not self._trusts(client[0]):
                     headers.distrust()
         call = Call(scope["method"], lead, receive, send, scope.get("extensions") or _NO_EXTENSIONS, began_s)
+        lack: NoFunction | NoEndpoint | Overloaded | None = None
         try:
             if not headers.is_plain or scope["http_version"] >= "2":
                 await _take_what_has_arrived(call, scope, headers)
@@ -153,12 +154,14 @@ class WeightedRoundRobinHandler(Handler):
                 destination = endpoints.in_service.next()
                 places.begin(route, destination)
         except (NoFunction, NoEndpoint, Overloaded) as exc:
-            await self._answer_nowhere(scope, send, exc, name, lead)
-            return
+            lack = exc.with_traceback(None)  # which leads here: kept, the two would be a cycle
         except ClientGone:
             if route is not None:
                 self._stats(route).gone += 1
             raise
+        if route is None or lack is not None:
+            await self._answer_nowhere(scope, send, lack or NoFunction(), name, lead)
+            return
         await self._forward(scope, target, rest, headers, call, route, destination)
 
     async def _forward(
@@ -210,20 +213,12 @@ class WeightedRoundRobinHandler(Handler):
                     to_gateway=destination.is_gateway,
                 )
                 call.sent_s = perf_counter()
-                other: Destination | None = None
+                failure: UpstreamError | None = None
                 try:
                     await self._upstream.forward(destination.pool, call)
                     at_endpoint.responses[call.status // 100] += 1
                 except UpstreamError as exc:
-                    at_endpoint.failures += 1
-                    if notes is not None:
-                        notes.fail(exc)
-                    other = await self._another(
-                        route, destination, tried, exc, forwarded=headers.forwarded, replayable=replayable
-                    )
-                    self._log_failure("call failed", route, destination, exc, other)
-                    if other is None:
-                        await self._answer_failure(scope, call, route, destination, exc)
+                    failure = exc.with_traceback(None)  # as above
                 except AnswerBroken as broken:
                     at_endpoint.failures += 1
                     stats.broken += 1
@@ -232,7 +227,17 @@ class WeightedRoundRobinHandler(Handler):
                 finally:
                     at_endpoint.bytes_in += call.bytes_in
                     at_endpoint.bytes_out += call.bytes_out
+                if failure is None:
+                    break
+                at_endpoint.failures += 1
+                if notes is not None:
+                    notes.fail(failure)
+                other = await self._another(
+                    route, destination, tried, failure, forwarded=headers.forwarded, replayable=replayable
+                )
+                self._log_failure("call failed", route, destination, failure, other)
                 if other is None:
+                    await self._answer_failure(scope, call, route, destination, failure)
                     break
                 destination = other
                 stats.endpoint(destination).retries += 1
@@ -392,7 +397,7 @@ async def _take_what_has_arrived(call: Call, scope: Scope, headers: RequestHeade
         call.ready_s += perf_counter() - asked_s  # to wait is no work
         if event["type"] == "http.disconnect":
             raise ClientGone("the client went away before its request was complete")
-        more_body = event.get("more_body", False)
+        more_body = bool(event.get("more_body", False))
     body = bytes(event.get("body", b""))
     if headers.length is not None:
         call.body, call.body_bytes = body, len(body)

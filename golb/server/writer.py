@@ -104,7 +104,7 @@ class ResponseWriter:
         if kind == "http.response.body":
             if not self.started or self.ended:
                 raise RuntimeError("a response's body comes between its start and its end")
-            more = event.get("more_body", False)
+            more = bool(event.get("more_body", False))
             if "golb.pipe" in event:
                 await self._send_pipe(event["golb.pipe"], more=more)
                 return
@@ -202,7 +202,7 @@ class ResponseWriter:
         )
         if self._framing is CLOSE:
             self.keep_alive = False
-        self._trailers_follow = event.get("trailers", False)
+        self._trailers_follow = bool(event.get("trailers", False))
         return head
 
     def _frame(self, body: Buffer, *, more: bool) -> Buffer:

@@ -100,7 +100,7 @@ class Traffic:
         """Start all but the server itself; returns when it is ready for requests."""
         await nursery.start(self.poller.run)
         await nursery.start(self.deadlines.run)
-        await nursery.start(self._upstream.run)
+        await nursery.start(_run_upstream, self._upstream)
         for observer in (self._access_log, self._tracing):
             if observer is not None:
                 await nursery.start(observer.run)
@@ -146,6 +146,11 @@ class Traffic:
         if not self.is_loaded.is_set():
             self.handler.handle_weights_loaded()
             self.is_loaded.set()
+
+
+async def _run_upstream(upstream: Upstream, *, task_status: trio.TaskStatus[None]) -> None:
+    """Begin its task with a coroutine that is not compiled, as its nursery needs it: see golb/mypyc.py."""
+    await upstream.run(task_status=task_status)
 
 
 def _make_handler(config: Config, upstream: Upstream) -> Handler:

@@ -149,6 +149,8 @@ class AnswerReader:
         self._body_came = False
         self._data = b""
         """What is being parsed, from the head under way on."""
+        self._refusal: UpstreamError | None = None
+        """What a callback has raised; httptools raises an error of its own for it."""
         self._head_begun = bytearray()
         """What has come of that head before."""
 
@@ -185,8 +187,9 @@ class AnswerReader:
             answer.leftover = data[upgrade.args[0] :]
         except httptools.HttpParserError as exc:
             self.reusable = False
-            if isinstance(exc.__context__, UpstreamError):
-                raise exc.__context__ from None
+            refusal, self._refusal = self._refusal, None
+            if refusal is not None:
+                raise refusal from None
             if not answer.complete:
                 raise UpstreamError(f"the answer is malformed: {exc}") from exc
         if not answer.complete:
@@ -280,7 +283,8 @@ class AnswerReader:
                 answer.trailers = answer.trailers or []
                 answer.trailers.append((name.lower(), value))
                 if len(answer.trailers) > MAX_HEADERS:
-                    raise UpstreamError(f"the answer has more than {MAX_HEADERS} trailers")
+                    self._refusal = UpstreamError(f"the answer has more than {MAX_HEADERS} trailers")
+                    raise self._refusal
             return
         lowered = _PLAIN_NAMES[name]
         if lowered is None:
@@ -289,6 +293,14 @@ class AnswerReader:
             answer.headers.append((lowered, value))
 
     def on_headers_complete(self) -> None:
+        try:
+            self._take_headers()
+        except UpstreamError as exc:
+            self._refusal = exc
+            raise
+
+    def _take_headers(self) -> None:
+        """Take note of what the head says, or refuse it."""
         answer = self.answer
         if answer.complete:
             return

@@ -139,11 +139,14 @@ class Upstream:
         try:
             if connection is None:
                 connection = await pool.connect()
+            is_stale = False
             try:
                 await exchange(connection, call)
             except StaleConnectionError as stale:
                 if stale.sent and (uploads or call.method not in IDEMPOTENT):
                     raise
+                is_stale = True
+            if is_stale:
                 connection.abort()
                 connection = await pool.connect()
                 await exchange(connection, call)
@@ -168,6 +171,7 @@ class Upstream:
     async def _exchange(self, connection: UpstreamConnection, call: Call) -> None:
         connection.begin(call.receive, head_request=call.method == "HEAD")
         self._watch_queue.start(connection)
+        failure: BaseException | None = None
         try:
             request = call.head
             if call.body:
@@ -176,15 +180,16 @@ class Upstream:
             if not connection.stream.send_later(request):
                 await connection.write(request)
             await self._relay_answer(connection, call, None)
-        except BaseException:
-            self._watch_queue.stop(connection)
-            if connection.watcher is not None:
-                await connection.end_watch()
-            raise
-        # No `finally`, since this waits: of that mypyc makes one that raises again what some call before has raised.
+        except BaseException as exc:  # noqa: BLE001 - raised below: neither a handler nor a `finally` may wait, see golb/mypyc.py
+            failure = exc
         self._watch_queue.stop(connection)
         if connection.watcher is not None:
             await connection.end_watch()
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                failure = None  # its traceback leads here: kept, the two would be a cycle
 
     async def _exchange_with_upload(self, connection: UpstreamConnection, call: Call) -> None:
         connection.begin(call.receive, head_request=call.method == "HEAD")

@@ -876,11 +876,11 @@ async def test_a_drain_has_an_end() -> None:
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 @pytest.mark.parametrize("length", [[], [[b"content-length", b"4"]]], ids=["in chunks", "of known length"])
-async def test_an_application_may_send_lists_for_pairs_and_whatever_holds_bytes(
+async def test_an_application_may_send_lists_for_pairs_and_whatever_holds_bytes_or_is_true_or_false(
     kind: type, length: list[list[bytes]]
 ) -> None:
     begin = {"type": "http.response.start", "status": 200, "headers": (each for each in [[b"x-a", b"1"], *length])}
-    application = answering(begin, body(kind(b"bo"), more=True), body(kind(b"dy")))
+    application = answering(begin, {**body(kind(b"bo")), "more_body": 1}, {**body(kind(b"dy")), "more_body": None})
     async with running_server(application) as server, await server.connect() as client:
         await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         response = await client.read_response()
