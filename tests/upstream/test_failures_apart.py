@@ -122,3 +122,20 @@ async def test_a_malformed_answer_to_a_request_that_was_sent_again_is_called_mal
             assert response.status == 502
             assert b"the answer is malformed" in response.body
             assert not pod.has_connection_waiting()
+
+
+async def test_uploads_and_interim_answers_pass_behind_calls_that_failed() -> None:
+    with scripted_endpoint() as pod, nothing_is_handled_by_the_loop():
+        async with running_golb(pod.authority, failover="off") as golb, await golb.connect() as client:
+            for _ in range(2):
+                async with await asked(client, pod) as endpoint:
+                    await endpoint.send(MALFORMED)
+                    assert (await client.read_response()).status == 502
+                await client.send(POST.replace(b"Length: 0", b"Length: 5") + b"he")
+                async with await pod.accept() as endpoint:
+                    await endpoint.read_head()
+                    await client.send(b"llo")
+                    assert await endpoint.read_exactly(5) == b"hello"
+                    await endpoint.send(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" + OK)
+                    assert (await client.read_head()).status == 103
+                    assert (await client.read_response()).body == b"ok"
