@@ -1,7 +1,7 @@
 """Coroutines that the poller resumes by itself, without a turn of Trio's scheduler.
 
 What a connection waits for is a socket, twice a request and hardly ever anything else. To be scheduled for that, and put
-to sleep again, takes an eighth of what golb does for a request. So a connection's coroutine runs as a fiber: its Trio
+to sleep again, takes a seventh of what golb does for a request. So a connection's coroutine runs as a fiber: its Trio
 task stands still, and the poller resumes the coroutine in the task's place, in the task's context. To the rest of the
 program it is a task like any other: cancelled, it raises, and it ends when the coroutine does.
 

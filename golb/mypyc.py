@@ -2,9 +2,9 @@
 
 This module must not be compiled itself: mypyc takes the branch for type checkers, and Python the other one.
 
-Rule for what is compiled: no handler of an exception and no `finally` waits. While a compiled coroutine waits, the exception that it handles
-stays in the hands of whoever resumes it, where other coroutines find it, and a `raise` without a name raises the wrong one.
-`async with` is such a handler, so a coroutine that has one is called by one that is not compiled.
+Rule for what is compiled: no handler of an exception and no `finally` waits. While a compiled coroutine waits, the
+exception that it handles stays with whoever resumes it, where other coroutines find it, and a `raise` without a name
+raises the wrong one. `async with` is such a handler, so a coroutine that has one is called by one that is not compiled.
 """
 
 from __future__ import annotations
