@@ -183,13 +183,13 @@ class Fiber(Generic[T_co]):
     @types.coroutine
     def attach(self) -> Generator[object, object, None]:
         """Go on in the task; called by the fiber itself, as `detach` is."""
-        global _running  # noqa: PLW0603
+        global _running  # noqa: PLW0603 - as in `_step`
         self._is_attached = True
         _running = None
         yield _ATTACH
 
     def detach(self) -> None:
         """Let the poller resume the coroutine from the next `wait` on."""
-        global _running  # noqa: PLW0603
+        global _running  # noqa: PLW0603 - as in `_step`
         self._is_attached = False
         _running = self
