@@ -1,22 +1,30 @@
-"""One epoll for all connections, behind Trio's, and one moment at which small writes leave.
+"""One epoll for all connections, in front of Trio's, and one moment at which small writes leave.
 
 `trio.lowlevel.wait_readable` arms and disarms a socket for each wait: two system calls and a dozen calls of Python.
-Here each socket is registered once, edge-triggered, and what a single poll has found for all of them is passed on
-whenever Trio has waited for I/O; that saves a third of what a bare proxy on Trio costs. Fibers (golb/fibers.py) go on while
-it is passed on, tasks directly behind it. Whoever reads or writes a socket has to know the rules of edges (epoll(7)):
+Here each socket is registered once, edge-triggered, and Trio's own epoll is one more thing to watch. When no task can
+run, the poller waits in Trio's place, and lets fibers (golb/fibers.py) go on, round by round, until something needs Trio: a
+task can run, Trio's epoll has an event, or a deadline of Trio's has come. So a request costs no round of Trio's
+scheduler. Whoever reads or writes a socket has to know the rules of edges (epoll(7)):
 
 - An event says that something has come since the last one. Who has not read until the socket was empty gets no other.
 - A read that returns less than it asked for has emptied the socket, unless the peer has ended its side.
 - An event for output comes only after a write that the socket did not take in full.
 
-Small writes wait until all tasks that can run have run, just before Trio waits for I/O, and leave one behind the
-other. A peer that sleeps on another core is woken by the first of them and finds the others there, where each write
-by itself would wake it anew; under load that saves a third of a proxy's time, and a write never waits for an event.
+Small writes wait until all that has been found to do is done, and leave one behind the other. A peer that sleeps on
+another core is woken by the first of them and finds the others there, where each write by itself would wake it anew;
+under load that saves a third of a proxy's time, and a write never waits for an event.
+
+Rule: what runs while Trio waits must not bring a deadline of Trio's forward, as setting that of an open scope would:
+it is noticed at the next one only. `trio.testing.wait_all_tasks_blocked` with a cushion waits for ever.
 """
 
 from __future__ import annotations
 
+import os
 import select
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 import structlog
@@ -35,6 +43,8 @@ _MAY_WRITE: Final = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
 _EVENTS_AT_ONCE: Final = 64
 # Urgent data (tcp(7)) arrives in line with the rest; a read stops at its mark, and only this tells that more is behind.
 _WATCHED: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLOUT | select.EPOLLET
+
+_is_running: Final = trio.lowlevel.RunVar("poller", default=False)
 
 
 class Pollable(Protocol):
@@ -58,6 +68,11 @@ class Poller(trio.abc.Instrument):
         self._poll = self._epoll.poll
         self._watched: dict[int, Pollable] = {}
         self._to_flush: list[Pollable] = []
+        self._trios_epoll = -1
+        self._bell = -1
+        """An eventfd that ends Trio's own wait."""
+        self._has_trio_events = False
+        self._has_runnable_tasks = False
 
     def add(self, sock: socket.socket, pollable: Pollable) -> None:
         """Begin to watch a socket; what is there already counts as new."""
@@ -70,46 +85,108 @@ class Poller(trio.abc.Instrument):
         self._watched.pop(sock.fileno(), None)
 
     def flush_later(self, pollable: Pollable) -> None:
-        """Call its `flush` once, when the tasks that can run now have run."""
+        """Call its `flush` once, when what has been found to do is done."""
         self._to_flush.append(pollable)
 
-    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - Trio's signature
-        """Flush; Trio calls this at the end of each round of tasks."""
-        pending = self._to_flush
-        if pending:
-            for pollable in pending:
-                try:
-                    pollable.flush()
-                except Exception:  # the boundary of one connection: what escapes would end the poller for all
-                    LOG.exception("connection cannot be flushed")
-            pending.clear()
+    def before_io_wait(self, timeout: float) -> None:
+        """Wait in Trio's place, and pass events on, until Trio is needed; called by Trio at the end of each round of tasks.
 
-    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - Trio's signature
-        """Pass events on; Trio calls this before it runs the tasks that can run."""
+        Args:
+            timeout: until Trio's next deadline, in seconds; 0 if a task can run.
+        """
+        self._flush()
+        self._has_trio_events = self._has_runnable_tasks = False
+        deadline_s = perf_counter() + timeout
+        remaining_s = timeout
+        while True:
+            self._pass_on(self._poll(remaining_s, _EVENTS_AT_ONCE))
+            self._flush()
+            if self._has_trio_events or timeout <= 0:
+                return
+            remaining_s = deadline_s - perf_counter()
+            if self._has_runnable_tasks or remaining_s <= 0:
+                # Trio still means to wait as long as it did before all this.
+                os.eventfd_write(self._bell, 1)
+                return
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - Trio's signature
+        """Learn that a task can run; called by Trio."""
+        self._has_runnable_tasks = True
+
+    def _pass_on(self, found: list[tuple[int, int]]) -> None:
         watched = self._watched
         # What goes on here may close descriptors of the events behind it, but opens none: no descriptor is mistaken.
-        for fd, events in self._poll(0, _EVENTS_AT_ONCE):
+        for fd, events in found:
             pollable = watched.get(fd)
             if pollable is None:
+                if fd == self._trios_epoll:
+                    self._has_trio_events = True
                 continue
             try:
                 if events != _OUTPUT:
                     pollable.notice_input(ended=events & ~_OUTPUT != _INPUT)
                 if events & _MAY_WRITE:
                     pollable.notice_output()
-            except Exception:  # the boundary of one connection, as in `before_io_wait`
+            except Exception:  # the boundary of one connection: what escapes would end the poller for all
                 LOG.exception("connection cannot be told of its events")
 
+    def _flush(self) -> None:
+        pending = self._to_flush
+        if pending:
+            for pollable in pending:
+                try:
+                    pollable.flush()
+                except Exception:  # the boundary of one connection, as in `_pass_on`
+                    LOG.exception("connection cannot be flushed")
+            pending.clear()
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Keep watch until cancelled."""
-        trio.lowlevel.add_instrument(self)
-        task_status.started()
-        fd = self._epoll.fileno()
+        """Keep watch until cancelled.
+
+        Raises:
+            RuntimeError: another poller runs already: each would wait in Trio's place while the other one has events.
+        """
+        if _is_running.get():
+            raise RuntimeError("a poller runs already: there can be one in a run of Trio")
+        _is_running.set(True)
+        self._bell = os.eventfd(1)
         try:
+            await trio.lowlevel.wait_readable(self._bell)  # from here on Trio's epoll knows it
+            self._trios_epoll = _epoll_that_watches(self._bell)
+            self._epoll.register(self._trios_epoll, _INPUT)
+            trio.lowlevel.add_instrument(self)
+            task_status.started()
             while True:
-                # Only so that Trio's own wait ends: what there is, or a first part of it, has been passed on by then.
-                await trio.lowlevel.wait_readable(fd)
+                os.eventfd_read(self._bell)
+                await trio.lowlevel.wait_readable(self._bell)
         finally:
-            self.before_io_wait(0)
-            trio.lowlevel.remove_instrument(self)
+            self._flush()
+            with suppress(KeyError):  # cancelled before it was added
+                trio.lowlevel.remove_instrument(self)
             self._epoll.close()
+            os.close(self._bell)
+            _is_running.set(False)
+
+
+def _epoll_that_watches(fd: int) -> int:
+    """Find Trio's epoll, for which Trio has no name, by what it watches.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    for path in Path("/proc/self/fd").iterdir():
+        if _watches(int(path.name), fd):
+            return int(path.name)
+    raise RuntimeError("this process has no epoll of Trio's: golb needs Linux, with /proc, and Trio's usual event loop")
+
+
+def _watches(epoll_fd: int, fd: int) -> bool:
+    try:
+        with select.epoll.fromfd(os.dup(epoll_fd)) as epoll:
+            epoll.register(fd, 0)
+            epoll.unregister(fd)
+    except FileExistsError:
+        return True
+    except OSError:  # it is no epoll, or was closed since
+        return False
+    return False

@@ -6,11 +6,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
-import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.endpoint import ScriptedEndpoint, scripted_endpoint
-from support.stack import running_golb
+from support.stack import running_golb, settle
 from support.wire import Message as Received
 
 from fuzz.traffic import REPEATABLE, answers, cuts, requests
@@ -40,7 +39,7 @@ async def _send(wire: Wire, pieces: list[bytes]) -> None:
     """Send pieces so that each is read by itself."""
     for piece in pieces:
         await wire.send(piece)
-        await trio.testing.wait_all_tasks_blocked(0.0005)
+        await settle()
 
 
 @settings(REPEATABLE, max_examples=10)

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-import trio.testing
 from support.client import Client
 from support.endpoint import scripted_endpoint
 from support.golb_process import GolbProcess
 from support.http2 import connect_http2
 from support.pods import run_pods
-from support.stack import make_config, running_server
+from support.stack import make_config, running_server, settle
 from support.tls import make_tls_files
 
 from golb.deadlines import Deadlines
@@ -210,7 +209,7 @@ async def test_clients_are_served_in_turn_however_many_stay_connected() -> None:
             for number in range(40):
                 nursery.start_soon(call_and_stay, number)
             while len(served) < 40:
-                await trio.testing.wait_all_tasks_blocked(0.01)
+                await settle()
                 assert running.server.admission.open <= 4
             nursery.cancel_scope.cancel()
 

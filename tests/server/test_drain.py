@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 import trio
-import trio.testing
 from support.http2 import connect_http2
-from support.stack import BOUND_S, make_config, running_server
+from support.stack import BOUND_S, make_config, running_server, settle
 from support.tls import make_tls_files
 from support.wire import connect
 
@@ -106,7 +105,7 @@ async def test_an_idle_connection_has_one_more_request_whose_answer_is_its_last(
     async with running_server(Application()) as server, await server.connect() as client:
         assert await ask(client) == []
         server.server.drain()
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         assert await ask(client) == [b"close"]
         assert await client.read_to_end() == b""
         await client.close()
@@ -115,9 +114,9 @@ async def test_an_idle_connection_has_one_more_request_whose_answer_is_its_last(
 
 async def test_a_connection_that_was_never_used_has_its_first_request() -> None:
     async with running_server(Application()) as server, await server.connect() as client:
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         server.server.drain()
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         assert await ask(client) == [b"close"]
 
 
@@ -126,7 +125,7 @@ async def test_a_connection_that_stays_silent_is_closed_when_its_moment_is_over(
     async with running_server(Application(), drain_timeout=TIMEOUT) as server, await server.connect() as client:
         if is_used:
             await ask(client)
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         took_s = await drain_and_wait(server)
         assert await client.read_to_end() == b""
         assert MOMENT_S <= took_s < 0.8
@@ -172,7 +171,7 @@ async def test_a_connection_whose_answer_had_begun_has_one_more_request_behind_i
         await client.send(request(b"/begun"))
         assert (await client.read_head()).values(b"Connection") == []
         server.server.drain()
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         application.may_end.set()
         assert await client.read_exactly(2) == b"ok"
         assert await ask(client) == [b"close"]
@@ -206,7 +205,7 @@ async def test_a_client_in_its_handshake_is_not_waited_for_beyond_its_moment(tmp
         await server.connect() as client,
     ):
         await client.send(b"\x16")
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         assert await drain_and_wait(server) < 0.8
 
 
@@ -221,7 +220,7 @@ async def test_tunnels_outlive_the_requests_and_are_cut_in_their_own_time() -> N
     ):
         await open_tunnel(tunnel)
         await held.send(request(b"/held"))
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         began_s = trio.current_time()
         server.server.drain()
         assert await held.read_to_end() == b""
@@ -240,7 +239,7 @@ async def test_requests_outlive_the_tunnels_where_they_may_take_longer() -> None
     ):
         await open_tunnel(tunnel)
         await held.send(request(b"/held"))
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         server.server.drain()
         await expect_cut(tunnel)
         application.may_answer.set()
@@ -258,9 +257,9 @@ async def test_tunnels_without_a_time_of_their_own_end_with_the_last_request() -
     ):
         await open_tunnel(tunnel)
         await held.send(request(b"/held"))
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         server.server.drain()
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         await expect_echo(tunnel)
         application.may_answer.set()
         assert (await held.read_response()).body == b"ok"
@@ -273,7 +272,7 @@ async def test_a_tunnel_that_ends_by_itself_is_waited_for_no_longer() -> None:
     async with running_server(Application()) as server, await server.connect() as tunnel:
         await open_tunnel(tunnel)
         server.server.drain()
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         assert not server.stopped.is_set()
         await tunnel.send_eof()
         assert await tunnel.read_to_end() == b""
@@ -321,7 +320,7 @@ async def test_what_cancels_the_server_cuts_tunnels_as_well(*, is_draining: bool
         await open_tunnel(tunnel)
         if is_draining:
             server.drain()
-            await trio.testing.wait_all_tasks_blocked(0.02)
+            await settle()
         scope.cancel()
         with trio.CancelScope(shield=True):
             await expect_cut(tunnel)
@@ -370,14 +369,14 @@ async def test_a_server_tells_what_it_waits_for(tmp_path: Path) -> None:
         for _ in range(3):
             await multiplexed.request(b"/held")
         unused = await connect_http2(server.port, tls.client_context("h2"))
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         assert server.server.waiting_for() == {"requests": 4, "idle": 3, "tunnels": 1}
         assert server.server.admission.open == 6
         application.may_answer.set()
         await busy.read_response()
         for stream_id in list(multiplexed.answers):
             await multiplexed.answer(stream_id)
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         assert server.server.waiting_for() == {"requests": 0, "idle": 5, "tunnels": 1}
         for stream in (multiplexed.stream, unused.stream, silent.stream):
             await trio.aclose_forcefully(stream)

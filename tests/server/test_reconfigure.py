@@ -10,7 +10,7 @@ import trio
 import trio.testing
 from attrs import fields_dict
 from support.http2 import connect_http2
-from support.stack import make_config, running_server
+from support.stack import make_config, running_server, settle
 from support.tls import make_tls_files
 
 from golb.config import Config
@@ -117,7 +117,7 @@ async def test_a_new_time_between_requests_holds_for_http2(tmp_path: Path) -> No
 async def test_a_new_time_for_heads_holds_for_one_that_is_coming() -> None:
     async with running_server(answer_ok) as server, await server.connect() as client:
         await client.send(GET[:10])
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await settle()
         server.server.reconfigure(make_config(request_header_timeout="100ms"))
         assert (await client.read_response()).status == 408
 
@@ -125,7 +125,7 @@ async def test_a_new_time_for_heads_holds_for_one_that_is_coming() -> None:
 async def test_a_new_time_for_bodies_holds_for_one_that_has_stalled() -> None:
     async with running_server(answer_ok) as server, await server.connect() as client:
         await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await settle()
         server.server.reconfigure(make_config(client_idle_timeout="100ms"))
         assert (await client.read_response()).status == 408
 
@@ -168,7 +168,7 @@ async def test_with_fewer_places_who_has_one_keeps_it() -> None:
 async def test_a_drain_goes_by_the_newest_times() -> None:
     async with running_server(held) as server, await server.connect() as client:
         await client.send(GET)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await settle()
         server.server.reconfigure(make_config(drain_timeout="100ms"))
         server.server.drain()
         await server.stopped.wait()

@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 from support.endpoint import scripted_endpoint
-from support.stack import running_golb, running_server
+from support.stack import running_golb, running_server, settle
 from support.tls import make_tls_files
 from support.wire import connect
 
@@ -414,8 +414,8 @@ async def test_urgent_bytes_keep_their_place() -> None:
     async with running_server(application) as server, await server.connect() as client:
         assert isinstance(client.stream, trio.SocketStream)
         await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await settle()
         for piece, flags in ((b"ab", 0), (b"c", socket.MSG_OOB), (b"de", 0)):
             await client.stream.socket.send(piece, flags)
-            await trio.testing.wait_all_tasks_blocked(0.02)
+            await settle()
         assert (await client.read_response()).body == b"abcde"

@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import trio
+import trio.testing
 from attrs import evolve, frozen
 
 from golb.config import Config
@@ -29,6 +30,7 @@ FUNCTION = "f"
 NODE = "eb-a"
 # No test of a server takes as long unless something hangs.
 BOUND_S = 10.0
+_ROUNDS = 20
 
 
 @frozen
@@ -128,3 +130,12 @@ async def _start_server(
 
     await nursery.start(run)
     return server, port, stopped
+
+
+async def settle() -> None:
+    """Let what has been sent over loopback arrive, and be dealt with, as far as it goes without time.
+
+    Behind the poller's news a task may run, or only a fiber, of which Trio knows nothing: so more than one round.
+    """
+    for _ in range(_ROUNDS):
+        await trio.testing.wait_all_tasks_blocked()
