@@ -52,6 +52,7 @@ class RunningGolb(RunningServer):
 
     upstream: Upstream
     handler: WeightedRoundRobinHandler
+    poller: Poller
 
     def put_weights(self, weights: Mapping[str, int], function: str = FUNCTION) -> None:
         """Let the function have these endpoints, `host:port` each."""
@@ -72,13 +73,23 @@ def _make_config(variables: tuple[tuple[str, str], ...]) -> Config:
 
 
 @asynccontextmanager
-async def running_server(application: Application, **variables: str) -> AsyncIterator[RunningServer]:
-    """Serve an ASGI application; bounds the time of what is done meanwhile."""
+async def running_server(
+    application: Application, *, poller: Poller | None = None, **variables: str
+) -> AsyncIterator[RunningServer]:
+    """Serve an ASGI application; bounds the time of what is done meanwhile.
+
+    Args:
+        application: what is served.
+        poller: one that runs already, of which there can be but one.
+        variables: of the configuration.
+    """
     config = make_config(**variables)
-    poller, deadlines = Poller(), Deadlines()
+    is_first = poller is None
+    poller, deadlines = poller or Poller(), Deadlines()
     with trio.fail_after(BOUND_S):
         async with trio.open_nursery() as nursery:
-            await nursery.start(poller.run)
+            if is_first:
+                await nursery.start(poller.run)
             await nursery.start(deadlines.run)
             server, port, stopped = await _start_server(nursery, config, application, poller, deadlines)
             yield RunningServer(server, port, stopped)
@@ -106,7 +117,7 @@ async def running_golb(*authorities: str, **variables: str) -> AsyncIterator[Run
             await nursery.start(deadlines.run)
             await nursery.start(upstream.run)
             server, port, stopped = await _start_server(nursery, config, handler, poller, deadlines)
-            golb = RunningGolb(server, port, stopped, upstream, handler)
+            golb = RunningGolb(server, port, stopped, upstream, handler, poller)
             golb.put_weights(dict.fromkeys(authorities, 1))
             handler.handle_weights_loaded()
             try:

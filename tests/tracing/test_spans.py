@@ -72,7 +72,10 @@ async def traced() -> AsyncIterator[Traced]:
     async with run_pods(1) as (pod,), running_golb(pod.ip) as golb, trio.open_nursery() as nursery:
         await nursery.start(tracing.run)
         application = Observed(golb.handler, NODE, [], tracing)
-        async with running_server(application) as server, await Client.connect(server.port) as client:
+        async with (
+            running_server(application, poller=golb.poller) as server,
+            await Client.connect(server.port) as client,
+        ):
             yield Traced(client, golb, pod)
         nursery.cancel_scope.cancel()
 
