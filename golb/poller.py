@@ -14,12 +14,14 @@ Small writes wait until all that has been found to do is done, and leave one beh
 another core is woken by the first of them and finds the others there, where each write by itself would wake it anew;
 under load that saves a third of a proxy's time, and a write never waits for an event.
 
-Rule: what runs while Trio waits must not bring a deadline of Trio's forward, as setting that of an open scope would:
-it is noticed at the next one only. `trio.testing.wait_all_tasks_blocked` with a cushion waits for ever.
+Rule: what runs while Trio waits must not bring a deadline of Trio's forward, as setting that of an open scope would, nor
+cancel the poller: either is noticed at the next deadline only. `trio.testing.wait_all_tasks_blocked` with a cushion
+waits for ever.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 from contextlib import suppress
@@ -43,6 +45,9 @@ _MAY_WRITE: Final = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
 _EVENTS_AT_ONCE: Final = 16
 # Urgent data (tcp(7)) arrives in line with the rest; a read stops at its mark, and only this tells that more is behind.
 _WATCHED: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLOUT | select.EPOLLET
+
+# What epoll_ctl says of another descriptor: it is no epoll, or was closed since the folder was read.
+_NO_EPOLL: Final = {errno.EINVAL, errno.EBADF}
 
 _is_running: Final = trio.lowlevel.RunVar("poller", default=False)
 
@@ -75,8 +80,8 @@ class Poller(trio.abc.Instrument):
         """An eventfd that ends Trio's own wait."""
         self._failure: BaseException | None = None
         self._passes_single = False
-        self._has_trio_events = False
-        self._has_runnable_tasks = False
+        self._is_trio_needed = False
+        """A task can run, or Trio's epoll has an event."""
 
     def add(self, sock: socket.socket, pollable: Pollable) -> None:
         """Begin to watch a socket; what is there already counts as new."""
@@ -108,31 +113,29 @@ class Poller(trio.abc.Instrument):
             os.eventfd_write(self._bell, 1)
 
     def _wait(self, timeout: float) -> None:
-        self._flush()
-        self._has_trio_events = self._has_runnable_tasks = False
+        self._is_trio_needed = timeout <= 0
         deadline_s = perf_counter() + timeout
         remaining_s = timeout
+        self._flush()
         while True:
-            found = self._poll(remaining_s, _EVENTS_AT_ONCE)
+            found = self._poll(0 if self._is_trio_needed else remaining_s, _EVENTS_AT_ONCE)
             # Then no other write is to come, and who waits for this one need not wait for what is done behind it.
             self._passes_single = len(found) == 1
             self._pass_on(found)
             self._passes_single = False
             self._flush()
-            # Where there is more than one poll tells of, Trio's place among it may be far behind.
-            if len(found) == _EVENTS_AT_ONCE and self._poll_trio(0):
-                self._has_trio_events = True
-            if self._has_trio_events or timeout <= 0:
-                return
             remaining_s = deadline_s - perf_counter()
-            if self._has_runnable_tasks or remaining_s <= 0:
-                # Trio still means to wait as long as it did before all this.
-                os.eventfd_write(self._bell, 1)
-                return
+            # Where there is more than one poll tells of, Trio's place among it may be far behind.
+            if self._is_trio_needed or remaining_s <= 0 or (len(found) == _EVENTS_AT_ONCE and self._poll_trio(0)):
+                break
+        if timeout > 0:
+            # Trio still means to wait as long as it did before all this. Its own event does not keep it from that for
+            # certain: who else has the same listening socket may have taken the connection meanwhile.
+            os.eventfd_write(self._bell, 1)
 
     def task_scheduled(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - Trio's signature
         """Learn that a task can run; called by Trio."""
-        self._has_runnable_tasks = True
+        self._is_trio_needed = True
 
     def _pass_on(self, found: list[tuple[int, int]]) -> None:
         watched = self._watched
@@ -141,7 +144,7 @@ class Poller(trio.abc.Instrument):
             pollable = watched.get(fd)
             if pollable is None:
                 if fd == self._trios_epoll:
-                    self._has_trio_events = True
+                    self._is_trio_needed = True
                 continue
             try:
                 if events != _OUTPUT:
@@ -169,8 +172,8 @@ class Poller(trio.abc.Instrument):
         """
         if _is_running.get():
             raise RuntimeError("a poller runs already: there can be one in a run of Trio")
-        _is_running.set(True)
         self._bell = os.eventfd(1)
+        _is_running.set(True)
         try:
             await trio.lowlevel.wait_readable(self._bell)  # from here on Trio's epoll knows it
             self._trios_epoll = _epoll_that_watches(self._bell)
@@ -196,11 +199,12 @@ def _epoll_that_watches(fd: int) -> int:
 
     Raises:
         RuntimeError: there is none.
+        OSError: the descriptors cannot be looked at.
     """
     for path in Path("/proc/self/fd").iterdir():
         if _watches(int(path.name), fd):
             return int(path.name)
-    raise RuntimeError("this process has no epoll of Trio's: golb needs Linux, with /proc, and Trio's usual event loop")
+    raise RuntimeError("this process has no epoll of Trio's: golb needs Linux, and Trio's usual event loop")
 
 
 def _watches(epoll_fd: int, fd: int) -> bool:
@@ -210,6 +214,7 @@ def _watches(epoll_fd: int, fd: int) -> bool:
             epoll.unregister(fd)
     except FileExistsError:
         return True
-    except OSError:  # it is no epoll, or was closed since
-        return False
+    except OSError as exc:
+        if exc.errno not in _NO_EPOLL:
+            raise
     return False

@@ -203,7 +203,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
                 on_progress()
 
     def send_later(self, data: Buffer) -> bool:
-        """Take a small message, to be written when the tasks that can run now have run.
+        """Take a small message, to be written when what has been found to do is done, or at once.
 
         False: it is too long, may change or is no bytes at all, or another one waits already; send it otherwise. Where the connection fails by it, the
         next read or write says so.

@@ -335,6 +335,38 @@ async def test_a_task_that_a_flush_wakes_has_its_turn(poller: Poller) -> None:
         poller.remove(ours)
 
 
+async def test_a_task_that_the_flush_behind_its_own_round_wakes_has_its_turn(poller: Poller) -> None:
+    woken = trio.Event()
+    with trio.fail_after(BOUND_S) as scope:
+        poller.flush_later(Diary(on_flush=woken.set))
+        await woken.wait()
+        assert trio.current_time() < scope.deadline, "a wait that ends with the deadline has not ended by the event"
+
+
+async def test_what_trio_was_needed_for_may_be_gone_when_trio_looks(poller: Poller) -> None:
+    """As a connection is that another process has accepted meanwhile."""
+    with socket_pair() as (trios, trios_peer), socket_pair() as (ours, theirs), trio.fail_after(BOUND_S):
+        told_twice = trio.Event()
+
+        def on_input() -> None:
+            if diary.entries.count("input") == 1:
+                trios.recv(1)
+                theirs.send(b"again")
+            else:
+                told_twice.set()
+
+        diary = Diary(on_input=on_input)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.lowlevel.wait_readable, trios)
+            poller.add(ours, diary)
+            await trio.testing.wait_all_tasks_blocked()
+            trios_peer.send(b"x")
+            theirs.send(b"x")
+            await told_twice.wait()
+            nursery.cancel_scope.cancel()
+        poller.remove(ours)
+
+
 # How a poller begins and ends.
 
 
