@@ -49,6 +49,7 @@ _WATCHED: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.
 # What epoll_ctl says of another descriptor: it is no epoll, or was closed since the folder was read.
 _NO_EPOLL: Final = {errno.EINVAL, errno.EBADF}
 
+# In a run of Trio there is one: each of two would wait in Trio's place while the other one has events.
 _is_running: Final = trio.lowlevel.RunVar("poller", default=False)
 
 
@@ -80,6 +81,7 @@ class Poller(trio.abc.Instrument):
         """An eventfd that ends Trio's own wait."""
         self._failure: BaseException | None = None
         self._passes_single = False
+        """What is passed on is the only event that the poll has found."""
         self._is_trio_needed = False
         """A task can run, or Trio's epoll has an event."""
 
@@ -119,7 +121,7 @@ class Poller(trio.abc.Instrument):
         self._flush()
         while True:
             found = self._poll(0 if self._is_trio_needed else remaining_s, _EVENTS_AT_ONCE)
-            # Then no other write is to come, and who waits for this one need not wait for what is done behind it.
+            # For a single event no other write is to come, so its own need not wait for what is done behind it.
             self._passes_single = len(found) == 1
             self._pass_on(found)
             self._passes_single = False
@@ -168,7 +170,9 @@ class Poller(trio.abc.Instrument):
         """Keep watch until cancelled.
 
         Raises:
-            RuntimeError: another poller runs already: each would wait in Trio's place while the other one has events.
+            RuntimeError: another poller runs already, or Trio's epoll is not found.
+            OSError: there is no descriptor left.
+            BaseException: what passing on has raised and no boundary of a connection holds.
         """
         if _is_running.get():
             raise RuntimeError("a poller runs already: there can be one in a run of Trio")
