@@ -196,7 +196,7 @@ class Arena:
             return False
         # A put that timed out may have been carried out after all, but none may have undone a newer one.
         if truth.number < self.writer.newest_acknowledged():
-            self.writer.note_lost(truth.number)
+            self.writer.note_lost(truth.number, time.time())
         for golb in self.golbs:
             if not await serves(golb.port, truth, failures):
                 return False

@@ -137,7 +137,8 @@ async def _restore_snapshot(arena: Arena, window: Window, *, as_new_cluster: boo
     window.in_force = time.time()
     await arena.cluster.wait_until_healthy()
     truth = await arena.writer.read()
-    arena.writer.note_lost(truth.number)
+    # golb may have listed the restored store long before this process has.
+    arena.writer.note_lost(truth.number, window.began)
     whose = "of another cluster" if as_new_cluster else "of the same cluster"
     arena.say(f"  a snapshot restored: revision {before.revision} to {truth.revision}, {whose}")
     return before.revision

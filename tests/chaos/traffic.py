@@ -120,10 +120,10 @@ class Writer:
         number = int(decoded["marker"]["number"]) if "marker" in decoded else 0
         return Truth({function: value["ips"] for function, value in decoded.items()}, number, revision)
 
-    def note_lost(self, number: int) -> None:
-        """Note that what was put after a number is not in etcd any more."""
+    def note_lost(self, number: int, since: float) -> None:
+        """Note that what was put after a number is not in etcd any more since a moment, in unix seconds."""
         for put in self.puts[number:]:
-            put.lost = min(put.lost, time.time())
+            put.lost = min(put.lost, since)
 
     def newest_acknowledged(self) -> int:
         """Return the number of the newest put that etcd is known to have; 0 if there is none."""
