@@ -13,24 +13,30 @@ own open. Who forgets gets Trio's RuntimeError as soon as the poller resumes it 
 
 from __future__ import annotations
 
-import types
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import trio
 
+from golb.mypyc import rooted
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Coroutine, Generator
     from contextvars import Context
 
 T_co = TypeVar("T_co", covariant=True)
 
 
 class _Request:
-    """What a fiber may ask for beside Trio's traps."""
+    """What a fiber may ask for beside Trio's traps, by waiting for it; raises what its task is told instead, as a rule trio.Cancelled."""
+
+    def __await__(self) -> Generator[object, object, None]:
+        yield self
 
 
-_WAIT = _Request()
-_ATTACH = _Request()
+RESUMPTION: Final = _Request()
+"""To be resumed or woken; only for a fiber that is `running`."""
+_TASK: Final = _Request()
+"""To go on in its task."""
 
 _running: Fiber[object] | None = None
 
@@ -40,105 +46,77 @@ def running() -> Fiber[object] | None:
     return _running
 
 
-@types.coroutine
-def wait() -> Generator[object, BaseException | None, None]:
-    """Wait until the fiber is resumed or woken; only in one that is `running`.
-
-    Raises:
-        BaseException: what its task is told instead, as a rule trio.Cancelled.
-    """
-    failure = yield _WAIT
-    if failure is not None:
-        raise failure
-
-
 async def attach() -> None:
     """Go on in the task of the fiber that calls this; no effect where there is none, or where it is attached."""
+    global _running  # noqa: PLW0603 - like Trio's running task: there is one
     fiber = _running
     if fiber is not None:
-        await fiber.attach()
-
-
-async def _rooted(coroutine: Coroutine[object, object, T_co]) -> T_co:
-    """Give a coroutine a root of Python's own, which keeps the exception that it handles while it waits.
-
-    One that is compiled leaves that to whoever resumes it: the poller, whose caller would show it to all the others. So
-    this module must not be compiled.
-    """
-    return await coroutine
+        fiber.is_attached = True
+        _running = None
+        await _TASK
 
 
 class Fiber(Generic[T_co]):
-    """A coroutine, and the task in whose place the poller runs it.
+    """A coroutine, and the task in whose place the poller runs it: whoever waits for the fiber. It may be waited for once.
 
     Args:
-        coroutine: not begun yet.
+        coroutine: not begun yet. The wait for the fiber returns and raises what it does.
     """
 
     __slots__ = (
         "_context",
         "_coroutine",
         "_failure",
-        "_is_attached",
         "_is_done",
         "_is_parked",
         "_request",
         "_result",
         "_task",
+        "is_attached",
     )
 
     def __init__(self, coroutine: Coroutine[object, object, T_co]) -> None:
-        self._coroutine = _rooted(coroutine)
+        self._coroutine = rooted(coroutine)
         self._request: object = None
         """The coroutine's last one: one of the two above, or one of Trio's traps."""
         self._is_done = False
         self._result: T_co
         self._failure: BaseException | None = None
-        self._is_attached = False
         self._is_parked = False
         """The task stands still until the coroutine needs it."""
         self._task: trio.lowlevel.Task
         self._context: Context
+        self.is_attached = False
+        """The coroutine runs in its task; set by itself."""
 
-    @types.coroutine
-    def run(self) -> Generator[object, object, T_co]:
-        """Run the coroutine in place of the calling task until it ends; returns and raises what it does."""
+    def __await__(self) -> Generator[object, object, T_co]:
+        """Run the coroutine in place of the calling task until it ends."""
         self._task = trio.lowlevel.current_task()
         self._context = self._task.context
         self._step(None)
         while not self._is_done:
             request = self._request
-            if request is _WAIT:
-                failure = yield from self._park()
-                # A task that was cancelled may find that its coroutine waits no more. Trio tells it again at the next wait.
-                if self._request is _WAIT:
-                    self._step(failure)
-            elif request is _ATTACH:
-                self._step(None)
-            else:
-                try:
+            answer: object = None
+            raised: BaseException | None = None
+            try:
+                if request is RESUMPTION:
+                    self._is_parked = True
+                    yield from trio.lowlevel.wait_task_rescheduled(self._unpark).__await__()  # noqa: ASYNC105 - no `await` in a generator
+                elif request is not _TASK:
                     answer = yield request
-                except BaseException as exc:  # noqa: BLE001 - it is no trap of Trio's, as whoever made it has to hear
-                    self._step(exc, self._coroutine.throw)
-                else:
-                    self._step(answer)
-        failure, self._failure = self._failure, None  # its traceback leads here: kept, the two would be a cycle
+            except BaseException as exc:  # noqa: BLE001 - the coroutine raises it
+                raised = exc
+            # A task that was cancelled may find that its coroutine waits no more. Trio tells it again at the next wait.
+            if self._request is request:
+                self._step(answer, raised)
+            raised = None  # its traceback leads here: kept, the two would be a cycle
+        failure, self._failure = self._failure, None  # likewise
         if failure is None:
             return self._result
         try:
             raise failure
         finally:
             del failure
-
-    @types.coroutine
-    def _park(self) -> Generator[object, object, BaseException | None]:
-        """Let the task stand still; returns what it is told, if it does not just go on."""
-        self._is_parked = True
-        try:
-            yield from trio.lowlevel.wait_task_rescheduled(self._unpark)  # noqa: ASYNC105 - no `await` in a generator
-        except BaseException as exc:  # noqa: BLE001 - the coroutine raises it
-            return exc
-        return None
 
     def _unpark(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._is_parked = False
@@ -152,7 +130,7 @@ class Fiber(Generic[T_co]):
         """
         if self._is_parked:
             self._context.run(self._step, None)
-            if self._request is not _WAIT:
+            if self._request is not RESUMPTION:
                 self.wake()
 
     def wake(self) -> None:
@@ -161,13 +139,13 @@ class Fiber(Generic[T_co]):
             self._is_parked = False
             trio.lowlevel.reschedule(self._task)
 
-    def _step(self, told: object, send: Callable[..., object] | None = None) -> None:
-        """Run the coroutine until it asks for something, or ends."""
-        global _running  # noqa: PLW0603 - like Trio's running task: there is one
-        if not self._is_attached:
+    def _step(self, told: object, raised: BaseException | None = None) -> None:
+        """Run the coroutine until it asks for something, or ends; first it gets `told` for what it has asked for, or raises `raised`."""
+        global _running  # noqa: PLW0603 - as in `attach`
+        if not self.is_attached:
             _running = self
         try:
-            self._request = (send or self._coroutine.send)(told)
+            self._request = self._coroutine.send(told) if raised is None else self._coroutine.throw(raised)
         except StopIteration as exc:
             self._result = exc.value
             self._end()
@@ -180,16 +158,8 @@ class Fiber(Generic[T_co]):
         self._is_done = True
         self._request = None
 
-    @types.coroutine
-    def attach(self) -> Generator[object, object, None]:
-        """Go on in the task; called by the fiber itself, as `detach` is."""
-        global _running  # noqa: PLW0603 - as in `_step`
-        self._is_attached = True
-        _running = None
-        yield _ATTACH
-
     def detach(self) -> None:
-        """Let the poller resume the coroutine from the next `wait` on."""
-        global _running  # noqa: PLW0603 - as in `_step`
-        self._is_attached = False
+        """Let the poller resume the coroutine from the next wait on; called by the fiber itself."""
+        global _running  # noqa: PLW0603 - as in `attach`
+        self.is_attached = False
         _running = self

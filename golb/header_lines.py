@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from golb.headers import MARK_PREFIX, TOKEN
 from golb.memo import Memo
@@ -17,7 +17,7 @@ _REMEMBERED_BYTES: Final = 256
 # In the names of headers with secrets: nearly each service has one of its own.
 _SECRET: Final = re.compile(rb"auth|cookie|credential|key|passw|secret|session|signature|token")
 _HARDLY_EVER_TWICE: Final = frozenset({b"traceparent", b"x-request-id"})
-_LINE: Final = re.compile(rb"(%b): ?([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)" % TOKEN.pattern)
+_LINE: Final = re.compile(rb"(%b): ?([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)\r" % TOKEN.pattern)
 _USUAL_CONNECTIONS: Final = frozenset({b"close", b"keep-alive"})
 _USUAL_LENGTH_DIGITS: Final = 18  # far below 64 bits
 
@@ -26,18 +26,33 @@ class UnusualError(LookupError):
     """A line is malformed, or decides more than one that is just passed on: a parser has to read the message."""
 
 
-def read_lines(unusual: Collection[bytes]) -> Memo[bytes, Header]:
-    """Return what reads a line without its end: the header's name in lower case, and its value.
+class Line:
+    """A header line that has been read."""
+
+    __slots__ = ("header", "name", "value")
+
+    def __init__(self, name: bytes, value: bytes, *, is_looked_at: bool) -> None:
+        # Compiled, a tuple of known types would be made anew each time it is taken.
+        self.header: Any = (name, value)
+        """Its name in lower case, and its value."""
+        self.name = name if is_looked_at else b""
+        """Empty: whoever reads lines has asked for no such ones."""
+        self.value = value
+
+
+def read_lines(looked_at: Collection[bytes], unusual: Collection[bytes]) -> Memo[bytes, Line]:
+    r"""Return what reads a line, which ends in front of its `\n`, as it is found fastest.
 
     It raises `UnusualError` for all but a part of what RFC 9112, 5, allows, in which a strict parser would find the same:
     the value is not empty and has no white space around it but one space, `Connection` is one of its two usual options, and
     `Content-Length` has at most 18 digits.
 
     Args:
+        looked_at: names, in lower case, of lines that shall tell them.
         unusual: names, in lower case, of which every line is unusual.
     """
 
-    def read(line: bytes) -> Header:
+    def read(line: bytes) -> Line:
         match = _LINE.fullmatch(line)
         if match is None:
             raise UnusualError
@@ -48,7 +63,7 @@ def read_lines(unusual: Collection[bytes]) -> Memo[bytes, Header]:
             or (name == b"content-length" and not (value.isdigit() and len(value) <= _USUAL_LENGTH_DIGITS))
         ):
             raise UnusualError
-        return name, value
+        return Line(name, value, is_looked_at=name in looked_at)
 
     def is_worth_it(line: bytes) -> bool:
         return _is_worth_it(line.partition(b":")[0].lower(), len(line))

@@ -9,9 +9,11 @@ raises the wrong one. `async with` is such a handler, so a coroutine that has on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from mypy_extensions import mypyc_attr
 else:
 
@@ -20,4 +22,15 @@ else:
         return lambda cls: cls
 
 
-__all__ = ["mypyc_attr"]
+T_co = TypeVar("T_co", covariant=True)
+
+
+async def rooted(coroutine: Coroutine[object, object, T_co]) -> T_co:
+    """Give a coroutine a root that is not compiled, which keeps the exception that is handled while it waits.
+
+    Without one, whoever resumes it would have it: the poller, whose caller would show it to all the others.
+    """
+    return await coroutine
+
+
+__all__ = ["mypyc_attr", "rooted"]

@@ -101,7 +101,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
                 if fiber is not None:
                     self._reading = fiber
                     try:
-                        await fibers.wait()
+                        await fibers.RESUMPTION
                     except BaseException:
                         self._reading = None
                         raise

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from golb import fibers
-from golb.fibers import Fiber, attach, wait
+from golb.fibers import RESUMPTION, Fiber, attach
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -53,7 +53,7 @@ async def started(
     fiber = Fiber(coroutine)
 
     async def run() -> None:
-        await fiber.run()
+        await fiber
         if then is not None:
             then.append("ended")
 
@@ -77,9 +77,9 @@ async def test_a_fiber_that_never_waits_returns_and_raises_as_a_coroutine_does()
     async def fail() -> None:
         raise ValueError("of its own")
 
-    assert await Fiber(give()).run() == 5
+    assert await Fiber(give()) == 5
     with pytest.raises(ValueError, match="of its own"):
-        await Fiber(fail()).run()
+        await Fiber(fail())
     assert fibers.running() is None
 
 
@@ -89,7 +89,7 @@ async def test_what_is_resumed_goes_on_at_once_in_its_context_and_outside_of_any
     async def look_twice() -> None:
         WHO.set("the fiber")
         for _ in range(2):
-            await wait()
+            await RESUMPTION
             seen.append((WHO.get(), task(), fibers.running()))
 
     def resume_twice() -> None:
@@ -108,7 +108,7 @@ async def test_what_is_resumed_goes_on_at_once_in_its_context_and_outside_of_any
 
 async def test_what_it_raises_when_it_is_resumed_its_task_raises(outside: OutsideOfTasks) -> None:
     async def fail_later() -> None:
-        await wait()
+        await RESUMPTION
         raise ValueError("of its own")
 
     with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="of its own")):
@@ -122,9 +122,9 @@ async def test_what_is_woken_goes_on_in_its_task_when_that_has_its_turn(outside:
 
     async def look() -> None:
         seen.append(task())
-        await wait()
+        await RESUMPTION
         seen.append(task())
-        await wait()
+        await RESUMPTION
         seen.append(task())
 
     async with trio.open_nursery() as nursery:
@@ -147,7 +147,7 @@ async def test_attached_it_is_like_any_task_until_it_detaches(outside: OutsideOf
         assert fiber is not None
         own = task()
         for _ in range(2):
-            await wait()
+            await RESUMPTION
             assert task() is None
             await attach()
             await attach()
@@ -183,7 +183,7 @@ async def test_what_is_cancelled_while_it_waits_raises_there_and_is_resumed_no_m
     async def wait_and_tell() -> None:
         try:
             while True:
-                await wait()
+                await RESUMPTION
                 seen.append("resumed")
         except trio.Cancelled:
             seen.append("cancelled")
@@ -209,13 +209,13 @@ async def test_who_cancels_itself_when_it_is_resumed_raises_at_the_next_wait(
     seen: list[str] = []
 
     async def cancel_itself() -> None:
-        await wait()
+        await RESUMPTION
         nursery.cancel_scope.cancel()
         if attaches:
             await attach()
             seen.append("attached")
             await trio.sleep_forever()
-        await wait()
+        await RESUMPTION
 
     async with trio.open_nursery() as nursery:
         fiber = await started(nursery, cancel_itself())
@@ -227,7 +227,7 @@ async def test_who_cancels_itself_when_it_is_resumed_raises_at_the_next_wait(
 
 async def test_a_cancellation_that_comes_too_late_loses_nothing(outside: OutsideOfTasks) -> None:
     async def cancel_itself_and_end() -> None:
-        await wait()
+        await RESUMPTION
         nursery.cancel_scope.cancel()
 
     ends: list[str] = []
@@ -240,7 +240,7 @@ async def test_a_cancellation_that_comes_too_late_loses_nothing(outside: Outside
 
 async def test_who_forgets_to_attach_is_told_by_trio(outside: OutsideOfTasks) -> None:
     async def sleep_without_attaching() -> None:
-        await wait()
+        await RESUMPTION
         with pytest.raises(RuntimeError, match="async context"):
             await trio.sleep(1)
 
@@ -257,7 +257,7 @@ async def test_who_waits_for_what_trio_does_not_know_hears_of_it(outside: Outsid
             yield self
 
     async def wait_for_a_future() -> None:
-        await wait()
+        await RESUMPTION
         with pytest.raises(TypeError, match="unrecognized yield message"):
             await Future()
 

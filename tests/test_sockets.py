@@ -358,7 +358,7 @@ async def _wait_in_send_eof(stream: SocketStream, pipe: Pipe) -> None:
 
 
 async def _wait_in_receive_some_as_fiber(stream: SocketStream, pipe: Pipe) -> None:
-    await Fiber(stream.receive_some()).run()
+    await Fiber(stream.receive_some())
 
 
 Operation = Callable[[SocketStream, Pipe], Awaitable[None]]

@@ -1,7 +1,8 @@
 """Requests out of bytes: what a client of HTTP/1.1 may send, and the answer to what it may not. No I/O.
 
 httptools (llhttp, strict) refuses what is malformed. It accepts some of what a proxy must not pass on, and knows no
-limits; both are checked here, once a head is complete.
+limits; both are checked here, once a head is complete. A usual request, one that comes whole and by itself, has no body and
+holds nothing that a parser would have to decide, passes the parser by: `golb.header_lines` takes half of the time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import httptools
 from attrs import frozen
 
+from golb.header_lines import UnusualError, read_lines
 from golb.headers import TOKEN, by_name, protocols
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ _AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()
 _ABSOLUTE_FORM: Final = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 # What has been looked at once need not be looked at again: a client says the same Host with each request.
 _HOSTS: Final = by_name(lambda value: value if _AUTHORITY.fullmatch(value.strip(b" \t")) else None)
+# What most requests are: what llhttp would find to be that, and no refusal below applies to.
+_USUAL_BYTES: Final = 8192
+_USUAL_START: Final = re.compile(rb"(DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT) (/[!\"$-~]*) HTTP/1\.1\r")
 # What llhttp says of HTTP/1.2, and of the first bytes of HTTP/2.
 _OTHER_VERSIONS: Final = frozenset({"Invalid HTTP version", "Pause on PRI/Upgrade"})
 # To look for a byte by its number takes a tenth of the time that looking for a `bytes` of one takes.
@@ -36,6 +41,7 @@ _SLASH, _HASH = b"/#"
 # llhttp keeps a connection for either.
 _CONNECTION: Final = frozenset({b"connection", b"proxy-connection"})
 _CHECKED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", *_CONNECTION})
+_LINES: Final = read_lines({b"host", b"connection"}, unusual=_CHECKED - {b"host", b"connection"} | {b"upgrade"})
 # What llhttp knows besides the methods of functions: a proxy's own, and in RTSP, which it takes for HTTP, those of RTSP.
 _NOT_SERVED: Final = frozenset(
     {
@@ -138,6 +144,8 @@ class RequestReader:
                 if self._awaits_resume:
                     self.leftover += data
                 return
+            if not self.in_head and self._read_usual(data):
+                return
             head = self._current if self.in_head else None  # only to tell it from one that begins now
             try:
                 self._parser.feed_data(data)
@@ -148,6 +156,40 @@ class RequestReader:
                 self._take_error(exc, data)
             self._count(data, head)
             return
+
+    def _read_usual(self, data: bytes) -> bool:
+        """Read a usual request; false, with nothing done: the parser has to."""
+        before = self._current
+        if before is not None and not (before.complete and before.keep_alive):
+            return False
+        if len(data) > _USUAL_BYTES or not data.endswith(b"\r\n\r\n"):
+            return False
+        lines = data[:-3].split(b"\n")
+        start = _USUAL_START.fullmatch(lines.pop(0))
+        if start is None or len(lines) > MAX_HEADERS:
+            return False
+        headers: Headers = []
+        hosts = 0
+        try:
+            for each in lines:
+                line = _LINES[each]
+                if line.name == b"host":
+                    hosts += 1
+                    if _HOSTS[line.value] is None:
+                        return False
+                elif line.name and line.value.lower() != b"keep-alive":
+                    return False
+                headers.append(line.header)
+        except UnusualError:
+            return False
+        if hosts != 1:
+            return False
+        self._current = request = Request()
+        request.method, request.target = start[1], start[2]
+        request.headers = headers
+        request.keep_alive = request.complete = True
+        self.requests.append(request)
+        return True
 
     def _count(self, data: bytes, head: Request | None) -> None:
         """Bound what is neither a body nor taken: `head` is the request whose head `data` has gone on with, if any."""

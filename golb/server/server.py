@@ -203,7 +203,7 @@ class Server:
                 scheme="http" if self._ssl_context is None else "https",
             )
             if self._ssl_context is None:
-                await Fiber(self._connection(stream, stream, peer).run()).run()
+                await Fiber(self._connection(stream, stream, peer).run())
             else:
                 try:
                     await self._serve_tls(stream, peer)

@@ -28,7 +28,7 @@ from golb.headers import (
 from golb.memo import Memo
 
 if TYPE_CHECKING:
-    from golb.header_lines import Header
+    from golb.header_lines import Line
 
 MAX_HEAD_BYTES: Final = 65536
 MAX_HEADERS: Final = 200
@@ -52,8 +52,8 @@ _USUAL_CONNECTIONS: Final = frozenset({b"keep-alive", b"close", b"Keep-Alive", b
 
 # Those of the special ones that a usual answer may have.
 _LOOKED_AT: Final = frozenset({b"connection", b"content-length", X_FINAL_HOST, X_FORWARDED_FOR})
-_LINES: Final = read_lines(_SPECIAL - _LOOKED_AT)
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t -~\x80-\xff]*")
+_LINES: Final = read_lines(_LOOKED_AT, unusual=_SPECIAL - _LOOKED_AT)
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t -~\x80-\xff]*\r")
 _STATUS_LINE_BYTES: Final = 128
 
 
@@ -218,40 +218,43 @@ class AnswerReader:
 
     def _read_usual(self, answer: Answer, data: bytes) -> bool:
         """Read a usual answer's head, and what has come behind it; false, with nothing done: the parser has to."""
-        head, gap, body = data.partition(b"\r\n\r\n")
-        lines = head.split(b"\r\n")
-        first_line = lines.pop(0)
-        if not gap or len(lines) > MAX_HEADERS:
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        lines = data[: end + 1].split(b"\n")
+        status_line = lines.pop(0)
+        if len(lines) > MAX_HEADERS:
             return False
         headers: Headers = []
         final_hosts, forwarded_for = _NONE, _NONE
-        length: Header | None = None
+        length: Line | None = None
         reusable = True
         try:
-            status = _STATUSES[first_line]
-            for line in lines:
-                header = _LINES[line]
-                name = header[0]
-                if name not in _LOOKED_AT:
-                    headers.append(header)
+            status = _STATUSES[status_line]
+            for each in lines:
+                line = _LINES[each]
+                name = line.name
+                if not name:
+                    headers.append(line.header)
                 elif name == b"content-length":
                     if length is not None:
                         return False
-                    length = header
+                    length = line
                 elif name == b"connection":
-                    reusable = reusable and header[1].lower() == b"keep-alive"
+                    reusable = reusable and line.value.lower() == b"keep-alive"
                 elif name == X_FINAL_HOST:
-                    final_hosts = [*final_hosts, header]
+                    final_hosts = [*final_hosts, line.header]
                 else:
-                    forwarded_for = [*forwarded_for, header]
+                    forwarded_for = [*forwarded_for, line.header]
         except UnusualError:
             return False
         if length is None:
             return False
-        left = int(length[1]) - len(body)
+        body = data[end + 4 :]
+        left = int(length.value) - len(body)
         if left < 0:
             return False
-        headers.append(length)
+        headers.append(length.header)
         answer.headers, answer.final_hosts, answer.forwarded_for = headers, final_hosts, forwarded_for
         if body:
             answer.body.append(body)
