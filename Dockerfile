@@ -29,7 +29,7 @@ RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))
 COPY README.md ./
 COPY golb ./golb
 ARG COMPILED
-RUN HATCH_BUILD_HOOK_ENABLE_MYPYC="$COMPILED" python -m pip wheel --no-deps --wheel-dir "$WHEELS" .
+RUN HATCH_BUILD_HOOK_ENABLE_MYPYC="$COMPILED" CFLAGS=-fno-semantic-interposition python -m pip wheel --no-deps --wheel-dir "$WHEELS" .
 
 # The environment is made here and copied: the final image then holds no wheels and this environment no pip.
 RUN python -m venv --without-pip "$VENV" \

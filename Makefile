@@ -43,7 +43,7 @@ $(COPY)/.made: $(SOURCES) $(COPY).sources | $(BIN)/python
 	rm -rf $(COPY)
 	mkdir -p $(COPY)
 	$(COPY_TRACKED)
-	cd $(COPY) && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	cd $(COPY) && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 CFLAGS=-fno-semantic-interposition $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	@touch $@
 
 $(COPY).sources: FORCE

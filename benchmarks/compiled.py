@@ -26,6 +26,8 @@ PLACE = Path(sys.prefix) / "golb-compiled"
 PYTHON = PLACE / "bin" / "python"
 _DIGEST = PLACE / "digest"
 _TIMEOUT_S = 1200
+# As the image is made: pyproject.toml says why.
+_HOW = {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "1", "CFLAGS": "-fno-semantic-interposition"}
 
 
 def packages() -> tuple[str, ...]:
@@ -77,7 +79,7 @@ def make(say: Callable[[str], None]) -> None:
                 done = subprocess.run(  # noqa: S603 - pip, on golb's own source
                     step,
                     cwd=directory,
-                    env=os.environ | {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"},
+                    env=os.environ | _HOW,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -97,7 +99,7 @@ def make(say: Callable[[str], None]) -> None:
 
 
 def _source_digest() -> str:
-    digest = hashlib.sha256(sys.version.encode())
+    digest = hashlib.sha256(f"{sys.version} {_HOW}".encode())
     for path in [ROOT / "pyproject.toml", *sorted((ROOT / "golb").rglob("*.py"))]:
         digest.update(path.as_posix().encode())
         digest.update(path.read_bytes())

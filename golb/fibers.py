@@ -146,8 +146,8 @@ class Fiber(Generic[T_co]):
             _running = self
         try:
             self._request = self._coroutine.send(told) if raised is None else self._coroutine.throw(raised)
-        except StopIteration as exc:
-            self._result = exc.value
+        except StopIteration as ended:
+            self._result = ended.value
             self._end()
         except BaseException as exc:  # noqa: BLE001 - the task raises it
             self._failure = exc

@@ -6,7 +6,6 @@ difference of two readings. What is read is lists and dicts, which another proce
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -57,6 +56,16 @@ class Histogram:
         self.counts = [0] * (len(bounds_s) + 1)
         """Each up to the bound of its place and above the one before; the last one beyond all."""
         self.sum_s = 0.0
+
+    def count(self, seconds: float) -> None:
+        # Most are short. Compiled, this takes a third of what a call of `bisect` takes.
+        place = 0
+        for bound_s in self.bounds_s:
+            if seconds <= bound_s:
+                break
+            place += 1
+        self.counts[place] += 1
+        self.sum_s += seconds
 
     def report(self) -> dict[str, Any]:
         return {"bounds_s": list(self.bounds_s), "counts": self.counts.copy(), "sum_s": self.sum_s}
@@ -140,13 +149,9 @@ class FunctionStats:
     def count(self, status: int, duration_s: float, first_byte_s: float, own_s: float) -> None:
         """Count an answer that an endpoint gave; all in seconds."""
         self.responses[status // 100] += 1
-        duration, first_byte, own = self.duration, self.first_byte, self.own
-        duration.counts[bisect_left(DURATION_BOUNDS_S, duration_s)] += 1
-        duration.sum_s += duration_s
-        first_byte.counts[bisect_left(DURATION_BOUNDS_S, first_byte_s)] += 1
-        first_byte.sum_s += first_byte_s
-        own.counts[bisect_left(OWN_BOUNDS_S, own_s)] += 1
-        own.sum_s += own_s
+        self.duration.count(duration_s)
+        self.first_byte.count(first_byte_s)
+        self.own.count(own_s)
 
     def report(self) -> dict[str, Any]:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import tomllib
 from functools import cache
@@ -41,6 +42,14 @@ def test_what_is_compiled_is_named_by_its_file_once_and_in_order() -> None:
 
 def test_nothing_is_compiled_unless_asked_for() -> None:
     assert _HOOK["enable-by-default"] is False
+
+
+@pytest.mark.parametrize("path", ["Dockerfile", "Makefile", "benchmarks/compiled.py"])
+def test_whoever_compiles_lets_functions_call_each_other_without_a_detour(path: str) -> None:
+    lines = (ROOT / path).read_text().splitlines()
+    asking = [line for line in lines if "HATCH_BUILD_HOOK_ENABLE_MYPYC" in line]
+    assert len(asking) == 1
+    assert re.search(r"CFLAGS\W+-fno-semantic-interposition\b", asking[0])
 
 
 def test_all_of_it_is_compiled_or_nothing() -> None:
