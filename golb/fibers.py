@@ -38,21 +38,28 @@ RESUMPTION: Final = _Request()
 _TASK: Final = _Request()
 """To go on in its task."""
 
-_running: Fiber[object] | None = None
+
+class _Turn:
+    """Whose turn it is. Like Trio's running task, there is one; compiled, a global is a dict's."""
+
+    def __init__(self) -> None:
+        self.fiber: Fiber[object] | None = None
+
+
+_turn: Final = _Turn()
 
 
 def running() -> Fiber[object] | None:
     """Return the fiber that calls this, if it is one and is not attached to its task."""
-    return _running
+    return _turn.fiber
 
 
 async def attach() -> None:
     """Go on in the task of the fiber that calls this; no effect where there is none, or where it is attached."""
-    global _running  # noqa: PLW0603 - like Trio's running task: there is one
-    fiber = _running
+    fiber = _turn.fiber
     if fiber is not None:
         fiber.is_attached = True
-        _running = None
+        _turn.fiber = None
         await _TASK
 
 
@@ -141,9 +148,8 @@ class Fiber(Generic[T_co]):
 
     def _step(self, told: object, raised: BaseException | None = None) -> None:
         """Run the coroutine until it asks for something, or ends; first it gets `told` for what it has asked for, or raises `raised`."""
-        global _running  # noqa: PLW0603 - as in `attach`
         if not self.is_attached:
-            _running = self
+            _turn.fiber = self
         try:
             self._request = self._coroutine.send(told) if raised is None else self._coroutine.throw(raised)
         except StopIteration as ended:
@@ -152,7 +158,7 @@ class Fiber(Generic[T_co]):
         except BaseException as exc:  # noqa: BLE001 - the task raises it
             self._failure = exc
             self._end()
-        _running = None
+        _turn.fiber = None
 
     def _end(self) -> None:
         self._is_done = True
@@ -160,6 +166,5 @@ class Fiber(Generic[T_co]):
 
     def detach(self) -> None:
         """Let the poller resume the coroutine from the next wait on; called by the fiber itself."""
-        global _running  # noqa: PLW0603 - as in `attach`
         self.is_attached = False
-        _running = self
+        _turn.fiber = self

@@ -29,7 +29,7 @@ class UnusualError(LookupError):
 class Line:
     """A header line that has been read."""
 
-    __slots__ = ("header", "name", "value")
+    __slots__ = ("header", "length", "name", "value")
 
     def __init__(self, name: bytes, value: bytes, *, is_looked_at: bool) -> None:
         # Compiled, a tuple of known types would be made anew each time it is taken.
@@ -38,6 +38,7 @@ class Line:
         self.name = name if is_looked_at else b""
         """Empty: whoever reads lines has asked for no such ones."""
         self.value = value
+        self.length = int(value) if name == b"content-length" else 0
 
 
 def read_lines(looked_at: Collection[bytes], unusual: Collection[bytes]) -> Memo[bytes, Line]:

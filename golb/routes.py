@@ -46,7 +46,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes] | None:
     `/function/f`, `/function/f/` and `/function/f?a=1` give `/`, `/` and `/?a=1`; `/function/f//x%2F?y` gives `//x%2F?y`.
     None: the target calls no function.
     """
-    if target[:_NAME_START] != _PREFIX:
+    if not target.startswith(_PREFIX):
         return None
     name, slash, rest = target[_NAME_START:].partition(b"/")
     if _QUESTION_MARK in name:

@@ -6,7 +6,9 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from golb.header_lines import written_lines
 from golb.headers import LINE_STARTS, by_name, join_lines
+from golb.memo import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,8 +46,21 @@ class _StatusLines(dict[int, bytes]):
 
 _STATUS_LINES: Final = _StatusLines()
 _BODILESS: Final = frozenset({204, 304})
+_LENGTH_DIGITS: Final = 20  # of 64 bits
+
+
+def _read_length(value: bytes) -> tuple[int, bytes]:
+    length = int(value)
+    if length < 0:
+        raise ValueError(f"{length} is no length of a body")
+    return length, b"\r\nContent-Length: %d" % length
+
+
+_LENGTHS: Final = Memo(_read_length, lambda value: len(value) <= _LENGTH_DIGITS)
 # A length is looked at more closely.
-_LINE_STARTS: Final = by_name(lambda name: None if name.lower() == b"content-length" else LINE_STARTS[name])
+_LINES: Final = written_lines(
+    by_name(lambda name: None if name.lower() == b"content-length" else LINE_STARTS[name]).__getitem__
+)
 
 
 def response_head(
@@ -71,26 +86,23 @@ def response_head(
     parts = [_STATUS_LINES[status]]
     length = -1
     for header in headers:
-        pair: tuple[Any, Any] = header if isinstance(header, tuple) else tuple(header)
+        pair = header if isinstance(header, tuple) else tuple(header)
+        line = _LINES[pair]
+        if line is not None:
+            parts.append(line)
+            continue
         name, value = pair
-        start = _LINE_STARTS[name]
-        if start is None:
-            lowered = name.lower()
-            if lowered == b"content-length":
-                if length >= 0 and length != int(value):
-                    raise ValueError("the response has two lengths")
-                length = int(value)
-                if status == 204:  # RFC 9110, 8.6: it has no length
-                    continue
-                start = b"\r\nContent-Length: "
-            elif lowered == b"upgrade" and status == 426:  # RFC 9110, 15.5.22: it says what to upgrade to
-                parts += (b"\r\nConnection: ", b"Upgrade")
-                start = b"\r\nUpgrade: "
-            else:
-                continue
-        parts.append(start)
-        parts.append(value)  # in a call of its own: compiled, it takes half of what to extend by both takes
-    head = join_lines(parts, 1 + len(parts) // 2)
+        lowered = name.lower()
+        if lowered == b"content-length":
+            before = length
+            length, line = _LENGTHS[value]
+            if before >= 0 and before != length:
+                raise ValueError("the response has two lengths")
+            if status != 204:  # RFC 9110, 8.6: it has no length
+                parts.append(line)
+        elif lowered == b"upgrade" and status == 426:  # RFC 9110, 15.5.22: it says what to upgrade to
+            parts.append(join_lines([b"\r\nConnection: Upgrade\r\nUpgrade: ", value], 3))
+    head = b"".join(parts)
     if head_request or status in _BODILESS:
         framing = NONE
     elif length >= 0:

@@ -251,7 +251,7 @@ class AnswerReader:
         if length is None:
             return False
         body = data[end + 4 :]
-        left = int(length.value) - len(body)
+        left = length.length - len(body)
         if left < 0:
             return False
         headers.append(length.header)
