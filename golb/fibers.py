@@ -20,7 +20,7 @@ import trio
 from golb.mypyc import rooted
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator
     from contextvars import Context
 
 T_co = TypeVar("T_co", covariant=True)
@@ -74,6 +74,7 @@ class Fiber(Generic[T_co]):
         "_context",
         "_coroutine",
         "_failure",
+        "_go_on",
         "_is_done",
         "_is_parked",
         "_request",
@@ -93,6 +94,8 @@ class Fiber(Generic[T_co]):
         """The task stands still until the coroutine needs it."""
         self._task: trio.lowlevel.Task
         self._context: Context
+        self._go_on: Callable[[None], None] | None = None
+        """`_step`, bound once and not for each request, until the end."""
         self.is_attached = False
         """The coroutine runs in its task; set by itself."""
 
@@ -100,6 +103,7 @@ class Fiber(Generic[T_co]):
         """Run the coroutine in place of the calling task until it ends."""
         self._task = trio.lowlevel.current_task()
         self._context = self._task.context
+        self._go_on = self._step
         self._step(None)
         while not self._is_done:
             request = self._request
@@ -136,7 +140,8 @@ class Fiber(Generic[T_co]):
         has been woken or cancelled, and only has to have its turn, there is no effect.
         """
         if self._is_parked:
-            self._context.run(self._step, None)
+            assert self._go_on is not None  # noqa: S101 - it has not come to its end
+            self._context.run(self._go_on, None)
             if self._request is not RESUMPTION:
                 self.wake()
 
@@ -162,7 +167,7 @@ class Fiber(Generic[T_co]):
 
     def _end(self) -> None:
         self._is_done = True
-        self._request = None
+        self._request = self._go_on = None
 
     def detach(self) -> None:
         """Let the poller resume the coroutine from the next wait on; called by the fiber itself."""

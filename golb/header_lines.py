@@ -20,6 +20,9 @@ _HARDLY_EVER_TWICE: Final = frozenset({b"traceparent", b"x-request-id"})
 _LINE: Final = re.compile(rb"(%b): ?([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)\r" % TOKEN.pattern)
 _USUAL_CONNECTIONS: Final = frozenset({b"close", b"keep-alive"})
 _USUAL_LENGTH_DIGITS: Final = 18  # far below 64 bits
+# As numbers they are found far faster.
+_LF: Final = ord("\n")
+_CR: Final = ord("\r")
 
 
 class UnusualError(LookupError):
@@ -37,8 +40,10 @@ class Line:
         """Its name in lower case, and its value."""
         self.name = name if is_looked_at else b""
         """Empty: whoever reads lines has asked for no such ones."""
-        self.value = value
+        self.value = value.lower() if name == b"connection" else value
+        """Of `Connection`, in lower case."""
         self.length = int(value) if name == b"content-length" else 0
+        """What `Content-Length` says."""
 
 
 def read_lines(looked_at: Collection[bytes], unusual: Collection[bytes]) -> Memo[bytes, Line]:
@@ -86,15 +91,20 @@ def written_lines(start_of: Callable[[bytes], bytes | None]) -> Memo[Header, byt
         start = start_of(name)
         if not start:
             return start
-        if b"\n" in value or b"\r" in value:
-            raise ValueError("a header value holds a line break")
-        return start + value
+        return written_line(start, value)
 
     def is_worth_it(header: Header) -> bool:
         name, value = header
         return _is_worth_it(name.lower(), len(name) + len(value))
 
     return Memo(write, is_worth_it)
+
+
+def written_line(start: bytes, value: bytes) -> bytes:
+    """Write a line that hardly ever comes again; otherwise as `written_lines` has it."""
+    if _LF in value or _CR in value:
+        raise ValueError("a header value holds a line break")
+    return start + value
 
 
 def _is_worth_it(name: bytes, length: int) -> bool:

@@ -34,7 +34,7 @@ from golb.sockets import RECEIVE_BYTES, SocketStream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from golb.asgi import Application, Event
+    from golb.asgi import Application, Event, Receive, Send
     from golb.deadlines import TimeoutQueue
     from golb.pipes import Pipe
     from golb.server.timeouts import Idle, Silent, Timeouts
@@ -146,9 +146,10 @@ class Connection:
         """
         timer: TimeoutQueue[Silent] | TimeoutQueue[Idle] = self._timeouts.head
         fiber = running()
+        receive, send = self.receive, self._writer.send  # bound once
         try:
             while await self._read_head(timer):
-                if not await self._respond():
+                if not await self._respond(receive, send):
                     break
                 request = self._request
                 if (request.upgrade or not request.complete) and not await self._end_request():
@@ -224,18 +225,16 @@ class Connection:
             return False
         return True
 
-    async def _respond(self) -> bool:
+    async def _respond(self, receive: Receive, send: Send) -> bool:
         """Let the application answer; false when the connection cannot go on."""
         writer = self._writer
         if not self._runs_in_fibers or self._request.upgrade or not self._request.complete:
             await attach()
         try:
             if self._request.upgrade and self._tunnels is not None:
-                await self._tunnels.call(
-                    self._application, self._scope(), self.receive, writer.send, lambda: writer.tunnel
-                )
+                await self._tunnels.call(self._application, self._scope(), receive, send, lambda: writer.tunnel)
             else:
-                await self._application(self._scope(), self.receive, writer.send)
+                await self._application(self._scope(), receive, send)
         except ClientGone:
             if self._request.refusal is None:
                 return False  # otherwise it is there, and its body is malformed or late

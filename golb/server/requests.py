@@ -181,7 +181,7 @@ class RequestReader:
                     hosts += 1
                     if _HOSTS[line.value] is None:
                         return False
-                elif line.name and line.value.lower() != b"keep-alive":
+                elif line.name and line.value != b"keep-alive":
                     return False
                 headers.append(line.header)
         except UnusualError:

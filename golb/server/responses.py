@@ -6,8 +6,8 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from golb.header_lines import written_lines
-from golb.headers import LINE_STARTS, by_name, join_lines
+from golb.header_lines import written_line, written_lines
+from golb.headers import LINE_STARTS, MARK_PREFIX, by_name, join_lines
 from golb.memo import Memo
 
 if TYPE_CHECKING:
@@ -86,12 +86,18 @@ def response_head(
     parts = [_STATUS_LINES[status]]
     length = -1
     for header in headers:
-        pair = header if isinstance(header, tuple) else tuple(header)
+        pair: Any = header if isinstance(header, tuple) else tuple(header)
+        name: bytes = pair[0]
+        if name.startswith(MARK_PREFIX):  # it tells the time, so there is nothing to remember
+            start = LINE_STARTS[name]
+            assert start is not None  # noqa: S101 - no mark stays on its hop
+            parts.append(written_line(start, pair[1]))
+            continue
         line = _LINES[pair]
         if line is not None:
             parts.append(line)
             continue
-        name, value = pair
+        value: bytes = pair[1]
         lowered = name.lower()
         if lowered == b"content-length":
             before = length
@@ -101,7 +107,7 @@ def response_head(
             if status != 204:  # RFC 9110, 8.6: it has no length
                 parts.append(line)
         elif lowered == b"upgrade" and status == 426:  # RFC 9110, 15.5.22: it says what to upgrade to
-            parts.append(join_lines([b"\r\nConnection: Upgrade\r\nUpgrade: ", value], 3))
+            parts.append(written_line(b"\r\nConnection: Upgrade\r\nUpgrade: ", value))
     head = b"".join(parts)
     if head_request or status in _BODILESS:
         framing = NONE

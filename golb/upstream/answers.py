@@ -241,7 +241,7 @@ class AnswerReader:
                         return False
                     length = line
                 elif name == b"connection":
-                    reusable = reusable and line.value.lower() == b"keep-alive"
+                    reusable = reusable and line.value == b"keep-alive"
                 elif name == X_FINAL_HOST:
                     final_hosts = [*final_hosts, line.header]
                 else:

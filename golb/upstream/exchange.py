@@ -7,7 +7,7 @@ needs a second task, and so does watching for a client that goes away, which beg
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import structlog
 import trio
@@ -23,7 +23,7 @@ from golb.upstream.rests import rest_policy
 from golb.upstream.tunnel import relay_tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from golb.asgi import Receive, ReceiveInto
     from golb.config import Config
@@ -134,14 +134,13 @@ class Upstream:
         if is_trial:
             self.resting.begin_trial(health, self.now_s)
         uploads = call.more_body  # whatever of the body has passed by then is lost to a second try
-        exchange = self._exchange_with_upload if uploads else self._exchange
         connection = pool.take()
         try:
             if connection is None:
                 connection = await pool.connect()
             is_stale = False
             try:
-                await exchange(connection, call)
+                await self._exchange(connection, call, uploads=uploads)
             except StaleConnectionError as stale:
                 if stale.sent and (uploads or call.method not in IDEMPOTENT):
                     raise
@@ -149,7 +148,7 @@ class Upstream:
             if is_stale:
                 connection.abort()
                 connection = await pool.connect()
-                await exchange(connection, call)
+                await self._exchange(connection, call, uploads=uploads)
         except BaseException as exc:
             if connection is not None:
                 connection.abort()
@@ -168,7 +167,10 @@ class Upstream:
         unsent = isinstance(exc, NoConnection)
         self.resting.fail(health, self.now_s, str(exc), unsent=unsent, trial=is_trial)
 
-    async def _exchange(self, connection: UpstreamConnection, call: Call) -> None:
+    def _exchange(self, connection: UpstreamConnection, call: Call, *, uploads: bool) -> Coroutine[Any, Any, None]:
+        return self._exchange_with_upload(connection, call) if uploads else self._exchange_at_once(connection, call)
+
+    async def _exchange_at_once(self, connection: UpstreamConnection, call: Call) -> None:
         connection.begin(call.receive, head_request=call.method == "HEAD")
         self._watch_queue.start(connection)
         failure: BaseException | None = None
