@@ -9,6 +9,7 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
+from golb.server import requests
 from golb.server.requests import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, RequestReader
 
 if TYPE_CHECKING:
@@ -95,6 +96,70 @@ def test_a_request_is_taken_apart() -> None:
         expects_continue=False,
         refusal=None,
     )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(request(method) for method in (b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT")),
+        *(get(target=target) for target in (b"/", b"/a?b=/%C3&!~", b"//a/../?", b'/"<>\\^`{|}[]', b"*", b"http://a/b")),
+        *(get(target=target) for target in (b"/a#b", b"/\xc3\xa4", b"/\x01", b"/\x7f", b"/a b", b"", b"a")),
+        *(get(host=host) for host in (b"a:80", b"[::1]:80", b"", b"a b", b"a@b", b"a/b")),
+        *(get(version=version) for version in (b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0", b"http/1.1", b"RTSP/1.0")),
+        *(request(method) for method in (b"CONNECT", b"TRACE", b"")),
+        *(
+            get(b"Connection: " + option)
+            for option in (b"keep-alive", b"Keep-Alive", b"close", b"x, close", b"Upgrade")
+        ),
+        get(b"Connection: keep-alive", b"Connection: close"),
+        get(b"Proxy-Connection: close"),
+        get(b"Connection: upgrade", b"Upgrade: websocket"),
+        get(b"Upgrade: websocket"),
+        get(b"TE: trailers", b"Keep-Alive: 1", b"Trailer: x", b"Cookie: a=b", b"Authorization: Basic x"),
+        get(b"X:a", b"x: b\tc\xff", b"X: d "),
+        get(b"X:"),
+        get(b"X : a"),
+        get(b"X: a", b" b"),
+        get(b"X: a\nY: b"),
+        get(b"X: a\rY: b"),
+        get(b"X: a\0"),
+        get(b"Content-Length: 0"),
+        request(b"POST", b"Content-Length: 2", body=b"ab"),
+        request(b"POST", b"Content-Length: 4", body=b"\r\n\r\n"),
+        request(b"POST", b"Expect: 100-continue", b"Content-Length: 0"),
+        request(b"POST", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+        get(b"Host: a"),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: a\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+        b"\r\n" + get(),
+        get(*[b"X: a"] * (MAX_HEADERS - 1)),
+        get(*[b"X: a"] * MAX_HEADERS),
+    ],
+    ids=repr,
+)
+def test_a_request_that_comes_at_once_is_read_as_one_that_comes_byte_by_byte(data: bytes) -> None:
+    for before in (b"", get()):
+        at_once, in_pieces = (
+            [Seen.of(request) for request in read(*pieces).requests]
+            for pieces in ((before, data), (before, *(bytes([byte]) for byte in data)))
+        )
+        assert at_once == in_pieces
+
+
+def test_nothing_is_read_behind_the_last_request_of_a_connection() -> None:
+    assert len(read(get(b"Connection: close"), get()).requests) == 1
+    assert len(read(get(version=b"HTTP/1.0"), get()).requests) == 1
+    assert len(read(get(b"Connection: keep-alive", version=b"HTTP/1.0"), get()).requests) == 2
+
+
+def test_a_usual_request_is_read_by_its_lines_and_one_with_an_empty_header_is_not() -> None:
+    read(get(b"X-Usual: 1"), get(b"X-Unusual: 1", b"X:"), request(b"POST", b"X-Long: 1", body=b"x"))
+    # That shows in nothing but the time that it takes.
+    assert [line for line in requests._LINES if b"usual" in line.lower() or b"Long" in line] == [  # noqa: SLF001 - as above
+        b"X-Usual: 1\r",
+        b"X-Unusual: 1\r",
+    ]
 
 
 @pytest.mark.parametrize(

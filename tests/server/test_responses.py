@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from golb.server import responses
 from golb.server.responses import Framing, interim_head, response_head
 
 
@@ -89,6 +90,23 @@ def test_a_length_said_twice_counts_once_and_two_lengths_are_refused() -> None:
     assert head_of(headers=[(b"content-length", b"7"), (b"content-length", b"7")])[2] == 7
     with pytest.raises(ValueError, match="two lengths"):
         head_of(headers=[(b"content-length", b"7"), (b"content-length", b"8")])
+    with pytest.raises(ValueError, match="-7 is no length"):
+        head_of(headers=[(b"content-length", b"-7")])
+
+
+def test_a_length_is_written_as_a_number_however_it_was_said() -> None:
+    for value in (b" 7\t", b"007", b"7\n"):
+        head, _, length = head_of(headers=[(b"Content-Length", value)])
+        assert (head, length) == (b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", 7)
+
+
+def test_a_mark_is_written_each_time_and_never_remembered() -> None:
+    for now in (b"1.5", b"2.5"):
+        head, _, _ = head_of(204, [(b"x-forwarded-host-eb-a", now)])
+        assert head == b"HTTP/1.1 204 No Content\r\nX-Forwarded-Host-Eb-A: %b\r\n\r\n" % now
+    with pytest.raises(ValueError, match="line break"):
+        head_of(204, [(b"x-forwarded-host-eb-a", b"1\r\nX: 2")])
+    assert not any(b"forwarded-host" in name for name, _ in responses._LINES)  # noqa: SLF001 - it shows in memory alone
 
 
 def test_a_switch_of_protocols_names_the_new_one() -> None:
