@@ -354,7 +354,7 @@ class Reference:
 
 @settings(REPEATABLE, max_examples=30)
 @given(weights=drawn_weights(), seed=SEEDS, count=st.integers(1, 60))
-def test_the_heaps_pick_what_a_plain_list_picks(weights: Weights, seed: int, count: int) -> None:
+def test_few_and_many_are_picked_as_by_a_plain_list(weights: Weights, seed: int, count: int) -> None:
     reference = Reference(Random(seed))
     reference.update(weights)
     assert picks(Schedule(weights, random=Random(seed)), count) == [reference.next() for _ in range(count)]
@@ -362,7 +362,7 @@ def test_the_heaps_pick_what_a_plain_list_picks(weights: Weights, seed: int, cou
 
 @REPEATABLE
 @given(seed=SEEDS)
-def test_the_heaps_pick_what_a_plain_list_picks_through_any_updates(seed: int) -> None:
+def test_few_and_many_are_picked_as_by_a_plain_list_through_any_updates(seed: int) -> None:
     random = Random(seed)
     schedule: Schedule[int] = Schedule({}, random=Random(seed))
     reference = Reference(Random(seed))
