@@ -6,7 +6,6 @@ of this node has the weights. A put that changes nothing, or is refused, counts 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +48,7 @@ class Delays:
         now = self._clock()
         while under_way and under_way[0][0] <= revision:
             _, at = under_way.popleft()
-            delay_s = max(now - at, 0.0)
-            histogram.counts[bisect_left(histogram.bounds_s, delay_s)] += 1
-            histogram.sum_s += delay_s
+            histogram.count(max(now - at, 0.0))
 
     def report(self) -> dict[str, Any]:
         """Tell them as a histogram: `bounds_s`, `counts` and `sum_s`."""
