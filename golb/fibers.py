@@ -27,14 +27,14 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class _Request:
-    """What a fiber may ask for beside Trio's traps, by waiting for it; raises what its task is told instead, as a rule trio.Cancelled."""
+    """What a fiber may ask for beside Trio's traps, by waiting for it."""
 
     def __await__(self) -> Generator[object, object, None]:
         yield self
 
 
 RESUMPTION: Final = _Request()
-"""To be resumed or woken; only for a fiber that is `running`."""
+"""To be resumed or woken; only for a fiber that is `running`. Raises what its task is told instead, as a rule trio.Cancelled."""
 _TASK: Final = _Request()
 """To go on in its task."""
 
@@ -163,6 +163,7 @@ class Fiber(Generic[T_co]):
         except BaseException as exc:  # noqa: BLE001 - the task raises it
             self._failure = exc
             self._end()
+        raised = None  # as above
         _turn.fiber = None
 
     def _end(self) -> None:

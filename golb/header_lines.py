@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 Header = tuple[bytes, bytes]
 
 _REMEMBERED_BYTES: Final = 256
+_REMEMBERED_NAME_BYTES: Final = 128
 # In the names of headers with secrets: nearly each service has one of its own.
 _SECRET: Final = re.compile(rb"auth|cookie|credential|key|passw|secret|session|signature|token")
 _HARDLY_EVER_TWICE: Final = frozenset({b"traceparent", b"x-request-id"})
-_LINE: Final = re.compile(rb"(%b): ?([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)\r" % TOKEN.pattern)
+# What has been read is not read again in another way: a value that ends in white space would take each way.
+_LINE: Final = re.compile(rb"(%b): ?([!-~\x80-\xff][\t -~\x80-\xff]*+)(?<![\t ])\r" % TOKEN.pattern)
 _USUAL_CONNECTIONS: Final = frozenset({b"close", b"keep-alive"})
 _USUAL_LENGTH_DIGITS: Final = 18  # far below 64 bits
 # As numbers they are found far faster.
@@ -72,7 +74,7 @@ def read_lines(looked_at: Collection[bytes], unusual: Collection[bytes]) -> Memo
         return Line(name, value, is_looked_at=name in looked_at)
 
     def is_worth_it(line: bytes) -> bool:
-        return _is_worth_it(line.partition(b":")[0].lower(), len(line))
+        return _is_worth_it(line.partition(b":")[0], len(line))
 
     return Memo(read, is_worth_it)
 
@@ -95,22 +97,26 @@ def written_lines(start_of: Callable[[bytes], bytes | None]) -> Memo[Header, byt
 
     def is_worth_it(header: Header) -> bool:
         name, value = header
-        return _is_worth_it(name.lower(), len(name) + len(value))
+        return _is_worth_it(name, len(name) + len(value))
 
     return Memo(write, is_worth_it)
 
 
 def written_line(start: bytes, value: bytes) -> bytes:
-    """Write a line that hardly ever comes again; otherwise as `written_lines` has it."""
+    """Write a line, and remember nothing; otherwise as `written_lines` has it."""
     if _LF in value or _CR in value:
         raise ValueError("a header value holds a line break")
     return start + value
 
 
+def _comes_again(name: bytes) -> bool:
+    lowered = name.lower()
+    return lowered not in _HARDLY_EVER_TWICE and not lowered.startswith(MARK_PREFIX) and _SECRET.search(lowered) is None
+
+
+# By the header's name, in any case.
+_COMES_AGAIN: Final = Memo(_comes_again, lambda name: len(name) <= _REMEMBERED_NAME_BYTES)
+
+
 def _is_worth_it(name: bytes, length: int) -> bool:
-    return (
-        length <= _REMEMBERED_BYTES
-        and name not in _HARDLY_EVER_TWICE
-        and not name.startswith(MARK_PREFIX)
-        and _SECRET.search(name) is None
-    )
+    return length <= _REMEMBERED_BYTES and _COMES_AGAIN[name]

@@ -1,6 +1,6 @@
-"""What is said to mypyc alone, which compiles a part of golb (pyproject.toml).
+"""What mypyc, which compiles a part of golb (pyproject.toml), is told, and what must be beside that part.
 
-This module must not be compiled itself: mypyc takes the branch for type checkers, and Python the other one.
+This module must not be compiled itself: of its branches mypyc takes the one for type checkers, and `rooted` would be none.
 
 Rule for what is compiled: no handler of an exception and no `finally` waits. While a compiled coroutine waits, the
 exception that it handles stays with whoever resumes it, where other coroutines find it, and a `raise` without a name

@@ -40,6 +40,10 @@ def test_what_is_compiled_is_named_by_its_file_once_and_in_order() -> None:
     assert sorted(set(INCLUDED)) == INCLUDED
 
 
+def test_what_has_to_be_beside_it_is_not_compiled() -> None:
+    assert "golb/mypyc.py" not in INCLUDED
+
+
 def test_nothing_is_compiled_unless_asked_for() -> None:
     assert _HOOK["enable-by-default"] is False
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextvars
+import gc
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -200,6 +202,24 @@ async def test_what_is_cancelled_while_it_waits_raises_there_and_is_resumed_no_m
         with trio.CancelScope(shield=True):
             await outside.call(cancel_and_resume)
     assert seen == ["resumed"] * is_resumed_first + ["cancelled"]
+
+
+async def test_what_was_cancelled_is_freed_without_a_search_for_cycles() -> None:
+    kept: list[weakref.ref[trio.Event]] = []
+
+    async def wait() -> None:
+        local = trio.Event()
+        kept.append(weakref.ref(local))
+        await RESUMPTION
+
+    gc.disable()
+    try:
+        async with trio.open_nursery() as nursery:
+            await started(nursery, wait())
+            nursery.cancel_scope.cancel()
+        assert kept[0]() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("attaches", [False, True])

@@ -291,7 +291,7 @@ class Connection:
         request = self._request
         target = request.target
         path, _, query = target.partition(b"?")
-        text = path.decode()  # it is ASCII: llhttp lets nothing else through
+        text = path.decode()  # it is ASCII: the reader lets nothing else through
         scope = self._scope_of_all.copy()
         scope["method"] = request.method.decode()
         scope["path"] = unquote(text) if "%" in text else text

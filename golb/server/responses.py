@@ -72,7 +72,7 @@ def response_head(
 
     Args:
         status: 200 to 999.
-        headers: pairs, names in any case; they leave in canonical MIME case.
+        headers: pairs, names in any case; they leave in canonical MIME case, and a length as a number, once.
         head_request: the method is HEAD, so the length is that of a body that does not follow.
         http_1_0: the client speaks HTTP/1.0.
         keep_alive: the connection is to go on after this response.
@@ -81,31 +81,35 @@ def response_head(
         The bytes, how the body is framed, and its length in bytes if that is how.
 
     Raises:
-        ValueError: a name, value or status could not stand in a head, or two lengths differ.
+        ValueError: a name, value or status could not stand in a head, a length is below 0, or two differ.
+        TypeError: a name is no `bytes`, or a value holds none.
     """
     parts = [_STATUS_LINES[status]]
     length = -1
     for header in headers:
         pair: Any = header if isinstance(header, tuple) else tuple(header)
-        name: bytes = pair[0]
+        name, value = pair
+        if type(value) is not bytes:  # but holds some: what is remembered must not change
+            value = bytes(memoryview(value))
+            pair = (name, value)
         if name.startswith(MARK_PREFIX):  # it tells the time, so there is nothing to remember
             start = LINE_STARTS[name]
             assert start is not None  # noqa: S101 - no mark stays on its hop
-            parts.append(written_line(start, pair[1]))
+            parts.append(written_line(start, value))
             continue
-        line = _LINES[pair]
+        # There are so many lengths that they would leave no room for the rest.
+        line = None if name == b"content-length" else _LINES[pair]
         if line is not None:
             parts.append(line)
             continue
-        value: bytes = pair[1]
         lowered = name.lower()
         if lowered == b"content-length":
             before = length
             length, line = _LENGTHS[value]
-            if before >= 0 and before != length:
-                raise ValueError("the response has two lengths")
-            if status != 204:  # RFC 9110, 8.6: it has no length
+            if before < 0 and status != 204:  # RFC 9110, 8.6: that has no length
                 parts.append(line)
+            elif before not in (-1, length):
+                raise ValueError("the response has two lengths")
         elif lowered == b"upgrade" and status == 426:  # RFC 9110, 15.5.22: it says what to upgrade to
             parts.append(written_line(b"\r\nConnection: Upgrade\r\nUpgrade: ", value))
     head = b"".join(parts)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from golb.server import responses
 from golb.server.responses import Framing, interim_head, response_head
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 
 def head_of(
     status: int = 200,
-    headers: list[tuple[bytes, bytes]] | None = None,
+    headers: Iterable[object] = (),
     *,
     head_request: bool = False,
     http_1_0: bool = False,
     keep_alive: bool = True,
 ) -> tuple[bytes, Framing, int]:
-    return response_head(status, headers or [], head_request=head_request, http_1_0=http_1_0, keep_alive=keep_alive)
+    return response_head(status, headers, head_request=head_request, http_1_0=http_1_0, keep_alive=keep_alive)
 
 
 def test_names_leave_in_canonical_case_and_in_their_order() -> None:
@@ -86,8 +91,29 @@ def test_a_length_is_kept_where_it_tells_something() -> None:
     assert b"Content-Length" not in head_of(204, headers)[0]
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("pair", [tuple, list])
+def test_a_value_is_whatever_holds_bytes(
+    kind: Callable[[bytes], object], pair: Callable[[tuple[object, object]], object]
+) -> None:
+    names = (b"x-a", b"content-length", b"connection", b"x-forwarded-host-eb-a")
+    headers = [pair((name, kind(b"7"))) for name in names]
+    for _ in range(2):
+        head, _, length = head_of(headers=headers)
+        assert head == b"HTTP/1.1 200 OK\r\nX-A: 7\r\nContent-Length: 7\r\nX-Forwarded-Host-Eb-A: 7\r\n\r\n"
+        assert length == 7
+
+
+@pytest.mark.parametrize("name", [b"x-a", b"content-length", b"connection", b"x-forwarded-host-eb-a"])
+@pytest.mark.parametrize(("value", "error"), [(("7",), TypeError), ((7,), TypeError), ((b"7", b"8"), ValueError)])
+def test_what_is_no_header_is_refused(name: bytes, value: tuple[object, ...], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        head_of(headers=[(name, *value)])
+
+
 def test_a_length_said_twice_counts_once_and_two_lengths_are_refused() -> None:
-    assert head_of(headers=[(b"content-length", b"7"), (b"content-length", b"7")])[2] == 7
+    head, _, length = head_of(headers=[(b"content-length", b"7"), (b"Content-Length", b"07")])
+    assert (head, length) == (b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", 7)
     with pytest.raises(ValueError, match="two lengths"):
         head_of(headers=[(b"content-length", b"7"), (b"content-length", b"8")])
     with pytest.raises(ValueError, match="-7 is no length"):
