@@ -88,20 +88,22 @@ def response_head(
     length = -1
     for header in headers:
         pair: Any = header if isinstance(header, tuple) else tuple(header)
-        name, value = pair
-        if type(value) is not bytes:  # but holds some: what is remembered must not change
-            value = bytes(memoryview(value))
-            pair = (name, value)
+        if len(pair) != 2:
+            raise ValueError(f"{pair!r} is no header, a name and a value")
+        name: bytes = pair[0]
+        if type(pair[1]) is not bytes:  # but holds some: what is remembered must not change
+            pair = (name, bytes(memoryview(pair[1])))
         if name.startswith(MARK_PREFIX):  # it tells the time, so there is nothing to remember
             start = LINE_STARTS[name]
             assert start is not None  # noqa: S101 - no mark stays on its hop
-            parts.append(written_line(start, value))
+            parts.append(written_line(start, pair[1]))
             continue
         # There are so many lengths that they would leave no room for the rest.
         line = None if name == b"content-length" else _LINES[pair]
         if line is not None:
             parts.append(line)
             continue
+        value: bytes = pair[1]
         lowered = name.lower()
         if lowered == b"content-length":
             before = length
