@@ -352,7 +352,7 @@ class Reference:
         return -in_units(-most)
 
 
-@settings(REPEATABLE, max_examples=30)
+@settings(REPEATABLE, max_examples=20)
 @given(weights=drawn_weights(), seed=SEEDS, count=st.integers(1, 60))
 def test_few_and_many_are_picked_as_by_a_plain_list(weights: Weights, seed: int, count: int) -> None:
     reference = Reference(Random(seed))
