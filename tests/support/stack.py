@@ -75,7 +75,7 @@ def _make_config(variables: tuple[tuple[str, str], ...]) -> Config:
 
 @asynccontextmanager
 async def running_server(
-    application: Application, *, poller: Poller | None = None, **variables: str
+    application: Application, poller: Poller | None = None, /, **variables: str
 ) -> AsyncIterator[RunningServer]:
     """Serve an ASGI application; bounds the time of what is done meanwhile.
 

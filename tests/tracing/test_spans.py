@@ -73,7 +73,7 @@ async def traced() -> AsyncIterator[Traced]:
         await nursery.start(tracing.run)
         application = Observed(golb.handler, NODE, [], tracing)
         async with (
-            running_server(application, poller=golb.poller) as server,
+            running_server(application, golb.poller) as server,
             await Client.connect(server.port) as client,
         ):
             yield Traced(client, golb, pod)
