@@ -36,7 +36,7 @@ test: $(VENV)/.test
 # What mypyc makes lies beside its source and is imported in its place. So it is made in a copy, and the checkout stays as it is.
 COPY := build/compiled
 COPY_TRACKED := git ls-files -z | tar --create --null --files-from=- | tar --extract --directory=$(COPY)
-# Of what is compiled; a list that differs, as a file has gone, makes it anew.
+# Of what is compiled; a list that differs, as a file has gone, makes it anew. Why CFLAGS, pyproject.toml says.
 SOURCES := $(shell git ls-files golb pyproject.toml README.md 2>/dev/null)
 
 $(COPY)/.made: $(SOURCES) $(COPY).sources | $(BIN)/python

@@ -49,7 +49,7 @@ class Line:
 
 
 def read_lines(looked_at: Collection[bytes], unusual: Collection[bytes]) -> Memo[bytes, Line]:
-    r"""Return what reads a line, which ends in front of its `\n`, as it is found fastest.
+    r"""Return what reads a line with its `\r`, and no `\n`: one byte, by which lines are told apart fastest.
 
     It raises `UnusualError` for all but a part of what RFC 9112, 5, allows, in which a strict parser would find the same:
     the value is not empty and has no white space around it but one space, `Connection` is one of its two usual options, and
