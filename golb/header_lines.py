@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from golb.headers import MARK_PREFIX, TOKEN
+from golb.headers import MARK_PREFIX, TOKEN, by_name
 from golb.memo import Memo
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 Header = tuple[bytes, bytes]
 
 _REMEMBERED_BYTES: Final = 256
-_REMEMBERED_NAME_BYTES: Final = 128
 # In the names of headers with secrets: nearly each service has one of its own.
 _SECRET: Final = re.compile(rb"auth|cookie|credential|key|passw|secret|session|signature|token")
 _HARDLY_EVER_TWICE: Final = frozenset({b"traceparent", b"x-request-id"})
@@ -110,12 +109,12 @@ def written_line(start: bytes, value: bytes) -> bytes:
 
 
 def _comes_again(name: bytes) -> bool:
+    """Tell whether headers of this name, in any case, are likely to come with the same value, and that is no secret."""
     lowered = name.lower()
     return lowered not in _HARDLY_EVER_TWICE and not lowered.startswith(MARK_PREFIX) and _SECRET.search(lowered) is None
 
 
-# By the header's name, in any case.
-_COMES_AGAIN: Final = Memo(_comes_again, lambda name: len(name) <= _REMEMBERED_NAME_BYTES)
+_COMES_AGAIN: Final = by_name(_comes_again)
 
 
 def _is_worth_it(name: bytes, length: int) -> bool:

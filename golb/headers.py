@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from golb.memo import Memo
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from golb.asgi import Buffer
+
+V = TypeVar("V")
 
 Headers = list[tuple[bytes, bytes]]
 """As golb has them. Where they come from an application or a server of others they are any iterable of pairs (ASGI)."""
@@ -89,7 +91,7 @@ def dashed(name: bytes) -> bytes:
     return name.translate(_TO_DASHES)
 
 
-def by_name(work_out: Callable[[bytes], bytes | None]) -> Memo[bytes, bytes | None]:
+def by_name(work_out: Callable[[bytes], V]) -> Memo[bytes, V]:
     """Return what becomes of header names, each worked out once."""
     return Memo(work_out, lambda name: len(name) <= _REMEMBERED_NAME_BYTES)
 

@@ -126,6 +126,11 @@ def test_a_length_is_written_as_a_number_however_it_was_said() -> None:
         assert (head, length) == (b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", 7)
 
 
+def test_lengths_take_no_room_in_the_memory_of_lines() -> None:
+    head_of(headers=[(b"content-length", b"70"), (b"x-remembered", b"70")])
+    assert [name for name, value in responses._LINES if value == b"70"] == [b"x-remembered"]  # noqa: SLF001 - it shows in memory alone
+
+
 def test_a_mark_is_written_each_time_and_never_remembered() -> None:
     for now in (b"1.5", b"2.5"):
         head, _, _ = head_of(204, [(b"x-forwarded-host-eb-a", now)])
