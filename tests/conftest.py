@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+import structlog
 
 from demo.etcd import EtcdProcess
 
@@ -27,6 +28,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # What a shell starts in the background ignores SIGINT, and so does all that it starts in turn; tests send it (POSIX, 2.11).
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What a test has golb log in this process is shown if the test fails; to draw each traceback in colours takes longer than most tests.
+_RENDERER = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _RENDERER])
 
 # How long an example takes says how busy the machine is, and no more.
 hypothesis.settings.register_profile("golb", deadline=None)
