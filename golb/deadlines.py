@@ -66,7 +66,9 @@ class TimeoutQueue(Generic[T]):
 
     def stop(self, item: T) -> None:
         """End the wait, if it has not ended."""
-        self._started.pop(item, None)
+        started = self._started
+        if item in started:  # compiled, `pop` takes twice as long
+            del started[item]
 
     def restart(self, item: T) -> None:
         """Let the item wait anew, if it waits at all."""

@@ -11,7 +11,7 @@ once; if it hangs, no more than one request hangs there. Where none is left in s
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from golb.schedule import Schedule
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # A rest that is over waits so long, in seconds, for a request that can be sent again if it fails there.
 _PATIENCE_S: Final = 1.0
+# For the many sets of which none rests, so that it is at hand; never added to.
+_NOBODY: Final[list[Any]] = []
 
 
 class Endpointlike(Protocol):
@@ -66,7 +68,7 @@ class EndpointSet(Generic[T]):
         self._due_s = math.inf
         self.in_service: Schedule[T] = Schedule({}, random=random)
         """Who is next of those in service; with no endpoint resting, all there is to ask."""
-        self.resting: list[T] = []
+        self.resting: list[T] = _NOBODY
         """Those with a weight that are not in it."""
         self.is_panicking = False
         """Too many of them rest."""
@@ -112,7 +114,7 @@ class EndpointSet(Generic[T]):
                 self._due_s = min(map(self._due, resting))
                 self.in_service.update(serving)
                 return
-        self.resting = []
+        self.resting = _NOBODY
         self.in_service.update(weights)
 
     def next(self, now_s: float, *, replayable: bool) -> T:

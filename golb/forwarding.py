@@ -25,6 +25,7 @@ from golb.headers import (
     names_a_node,
     protocols,
 )
+from golb.memo import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,6 +59,7 @@ def _start_of(name: bytes) -> bytes | None:
 
 _STARTS: Final = by_name(_start_of)
 _LINES: Final = written_lines(_STARTS.__getitem__)
+_CHAIN_ENDS: Final = Memo[str, bytes](lambda host: b", " + host.encode(), lambda _: True)
 
 
 class RequestHeaders:
@@ -99,7 +101,9 @@ class RequestHeaders:
         for header in headers:
             # Some servers and middleware have lists; what is remembered needs tuples.
             pair = header if isinstance(header, tuple) else tuple(header)
-            line = _LINES[pair]
+            line = _LINES.get(pair)
+            if line is None:
+                line = _LINES[pair]
             if line:
                 lines.append(line)
             elif line is None:
@@ -160,7 +164,10 @@ class RequestHeaders:
     def chain(self, node: bytes, peer: Sequence[Any] | None) -> bytes:
         """Return the value of X-Forwarded-For for the endpoint: the chain so far, this node, who has called it."""
         chain = self.forwarded_for + b", " + node if self.forwarded_for else node
-        return chain + b", " + peer[0].encode() if peer else chain
+        if not peer:
+            return chain
+        host: str = peer[0]
+        return chain + (_CHAIN_ENDS.get(host) or _CHAIN_ENDS[host])
 
     def head(
         self,

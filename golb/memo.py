@@ -17,7 +17,8 @@ class Memo(dict[K, V]):
     """`memo[argument]` is what the function returns for it, or raises.
 
     Arguments come from the network, and some are new each time: at 2,048 of them all are forgotten, so that what comes
-    often is soon back, whatever else came.
+    often is soon back, whatever else came. Where each instruction counts, `get` first: compiled, it finds what is remembered
+    in half of the time.
 
     Args:
         work_out: the function; equal arguments must give equal results for ever. What raises is not remembered.

@@ -59,11 +59,16 @@ class _Slot(Generic[T]):
     __slots__ = ("begins", "deadline", "divisor", "due", "item", "order", "owed", "picks", "release", "tie", "weight")
 
     def __init__(self, item: T, order: float) -> None:
+        # Of many schedules nothing is in the processor's cache: what is looked at for each pick lies together at the front.
+        self.begins = 0
+        """The first step at which the next pick may come."""
+        self.due = 0
+        """The last one."""
+        self.tie = 0.0
+        """The lowest goes first of equal deadlines: what is rare breaks up the runs of what is not; else by `order`."""
         self.item = item
         self.order = order
         """Random and constant: decides between equals, differently in each process."""
-        self.tie = 0.0
-        """The lowest goes first of equal deadlines: what is rare breaks up the runs of what is not; else by `order`."""
         self.weight = 0
         """Scaled so that all weights are integers."""
         self.picks = 0
@@ -76,10 +81,6 @@ class _Slot(Generic[T]):
         """Of the next pick: it may come behind this."""
         self.deadline = 0
         """Of the next pick: it must come before this has passed."""
-        self.begins = 0
-        """The first step at which the next pick may come."""
-        self.due = 0
-        """The last one."""
 
     def begin(self, total: int, lateness: int, phase: int) -> None:
         """Begin to count, from what is owed.

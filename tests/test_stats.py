@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golb.stats import DURATION_BOUNDS_S, OWN_BOUNDS_S, FunctionStats, Histogram, by_class
+from golb.stats import DURATION_BOUNDS_S, OWN_BOUNDS_S, EndpointStats, FunctionStats, Histogram
 
 durations_s = st.floats(0, 1000)
 statuses = st.integers(100, 999)
@@ -26,10 +26,10 @@ def test_a_duration_counts_up_to_the_bound_that_it_equals_and_beyond_all_in_the_
     stats = FunctionStats()
     for duration_s in (0.0, 0.001, 0.0011, 300.0, 300.1):
         stats.count(200, duration_s, 0.0, 0.0)
-    counts = stats.duration.report()["counts"]
-    assert counts == [2, 1, *[0] * 13, 1, 1]
-    assert stats.first_byte.report()["counts"] == [5, *[0] * 16]
-    assert stats.own.report()["counts"] == [5, *[0] * 12]
+    report = stats.report()
+    assert report["duration"]["counts"] == [2, 1, *[0] * 13, 1, 1]
+    assert report["first_byte"]["counts"] == [5, *[0] * 16]
+    assert report["own"]["counts"] == [5, *[0] * 12]
 
 
 @given(calls)
@@ -52,14 +52,19 @@ def test_each_answer_is_in_one_class_and_once_in_each_histogram(answers: list[tu
 @given(st.lists(statuses, max_size=50))
 def test_a_status_is_of_the_class_of_its_first_digit_and_beyond_599_of_5xx(answers: list[int]) -> None:
     stats = FunctionStats()
+    at_endpoint = EndpointStats()
     for status in answers:
         stats.count(status, 0.0, 0.0, 0.0)
+        at_endpoint.count(status)
     expected = {f"{digit}xx": sum(status // 100 == digit for status in answers) for digit in range(1, 5)}
-    assert stats.report()["responses"] == {**expected, "5xx": sum(status >= 500 for status in answers)}
+    expected["5xx"] = sum(status >= 500 for status in answers)
+    assert stats.report()["responses"] == at_endpoint.report()["responses"] == expected
 
 
 def test_classes_stand_in_order_and_are_all_there() -> None:
-    assert list(by_class([0] * 10).items()) == [("1xx", 0), ("2xx", 0), ("3xx", 0), ("4xx", 0), ("5xx", 0)]
+    for stats in (FunctionStats(), EndpointStats()):
+        responses = stats.report()["responses"]
+        assert list(responses.items()) == [("1xx", 0), ("2xx", 0), ("3xx", 0), ("4xx", 0), ("5xx", 0)]
 
 
 def test_an_endpoint_begins_at_0_and_keeps_its_counts() -> None:
@@ -92,5 +97,7 @@ def test_a_report_is_json_and_does_not_change_when_more_is_counted() -> None:
 
 def test_histograms_share_no_counts() -> None:
     one, other = Histogram(OWN_BOUNDS_S), Histogram(OWN_BOUNDS_S)
-    one.counts[0] += 1
-    assert other.counts[0] == 0
+    before = one.report()
+    one.count(0.0)
+    assert before["counts"][0] == other.report()["counts"][0] == 0
+    assert one.report() == {"bounds_s": list(OWN_BOUNDS_S), "counts": [1, *[0] * len(OWN_BOUNDS_S)], "sum_s": 0.0}

@@ -36,7 +36,7 @@ class Worker:
         self.stats.count(status, duration_s, duration_s / 2, duration_s / 4)
         at_endpoint = self.stats.endpoint(endpoint)
         at_endpoint.calls += 1
-        at_endpoint.responses[status // 100] += 1
+        at_endpoint.count(status)
         at_endpoint.bytes_out += 1000
         self.stats.gone += status < 200
 

@@ -216,7 +216,7 @@ class WeightedRoundRobinHandler(Handler):
                 failure: UpstreamError | None = None
                 try:
                     await self._upstream.forward(destination.pool, call)
-                    at_endpoint.responses[call.status // 100] += 1
+                    at_endpoint.count(call.status)
                 except UpstreamError as exc:
                     failure = exc.with_traceback(None)  # as above
                 except AnswerBroken as broken:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from golb.deadlines import Deadlines, TimeoutQueue
+    from golb.server.ending import Ending
     from golb.server.timeouts import Timeouts
 
 LOG = structlog.get_logger()
@@ -64,9 +65,12 @@ class Admission:
         timeouts: knows who is idle.
         deadlines: tells when a shortage is over.
         make_room: closes something else that holds a descriptor and is not in use; false if there is nothing.
+        ending: told whether somebody waits for a place.
     """
 
-    def __init__(self, limit: int, timeouts: Timeouts, deadlines: Deadlines, make_room: Callable[[], bool]) -> None:
+    def __init__(
+        self, limit: int, timeouts: Timeouts, deadlines: Deadlines, make_room: Callable[[], bool], ending: Ending
+    ) -> None:
         self.limit = limit
         self.open = 0
         """Clients connected now."""
@@ -76,12 +80,11 @@ class Admission:
         """How often one found none and had to wait."""
         self.closed_for_room = 0
         """Connections that gave way to another, since they were idle or silent."""
-        self.is_wanted = False
-        """Somebody waits for a place: a response that begins is its connection's last."""
         self.on_change: Callable[[], object] | None = None
         """Called when `open` has changed, or `limit`."""
         self._timeouts = timeouts
         self._make_room = make_room
+        self._ending = ending
         self._leaving = trio.lowlevel.ParkingLot()
         self._shortages: TimeoutQueue[str] = deadlines.queue(_CALM_S, self._tell_end)
         """What has been told of, by the name of its event in the log."""
@@ -129,12 +132,12 @@ class Admission:
         self.delayed += 1
         try:
             while self.open >= self.limit:
-                self.is_wanted = True
+                self._ending.place_is_wanted = True
                 self._tell("connection limit reached", limit=self.limit, variable="eb_go_lb_max_connections")
                 self._close_longest_waiting()
                 await self.wait_for_an_end(_LOOK_AGAIN_S)
         finally:
-            self.is_wanted = False
+            self._ending.place_is_wanted = False
 
     async def recover(self, failure: OSError, pause_s: float) -> None:
         """Make room after a failure to accept, if that is what was missing; otherwise wait, so that the failure is not met again at once."""
@@ -146,11 +149,11 @@ class Admission:
         self._close_longest_waiting()
         if self._timeouts.idle.oldest() is None and self._make_room():
             return
-        self.is_wanted = True
+        self._ending.place_is_wanted = True
         try:
             await self.wait_for_an_end(pause_s)
         finally:
-            self.is_wanted = False
+            self._ending.place_is_wanted = False
 
     def _close_longest_waiting(self) -> None:
         if (silent := self._timeouts.head.oldest(_SILENT_S)) is not None:

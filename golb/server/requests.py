@@ -137,6 +137,8 @@ class RequestReader:
         self._body_came = False
         self._ended = False
         self._awaits_resume = False
+        self._usual_first = self._usual_method = self._usual_target = b""
+        """Of the last usual request: its first line, and what it says."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes in; never raises: what is wrong with them becomes the refusal of a request."""
@@ -166,20 +168,17 @@ class RequestReader:
         if len(data) > _USUAL_BYTES or not data.endswith(b"\r\n\r\n"):
             return False
         lines = data[:-3].split(b"\n")
-        start = lines.pop(0).split(b" ")
-        if len(start) != 3 or start[2] != b"HTTP/1.1\r" or start[0] not in _USUAL_METHODS or len(lines) > MAX_HEADERS:
-            return False
-        target = start[1]
-        if not target.startswith(b"/") or target.translate(None, _USUAL_IN_TARGET):
+        first = lines[0]
+        if len(lines) - 1 > MAX_HEADERS or not (first == self._usual_first or self._read_usual_first(first)):
             return False
         headers: Headers = []
         hosts = 0
         try:
-            for each in lines:
-                line = _LINES[each]
+            for place in range(1, len(lines)):
+                line = _LINES.get(lines[place]) or _LINES[lines[place]]
                 if line.name == b"host":
                     hosts += 1
-                    if _HOSTS[line.value] is None:
+                    if (_HOSTS.get(line.value) or _HOSTS[line.value]) is None:
                         return False
                 elif line.name and line.value != b"keep-alive":
                     return False
@@ -189,10 +188,21 @@ class RequestReader:
         if hosts != 1:
             return False
         self._current = request = Request()
-        request.method, request.target = start[0], target
+        request.method, request.target = self._usual_method, self._usual_target
         request.headers = headers
         request.keep_alive = request.complete = True
         self.requests.append(request)
+        return True
+
+    def _read_usual_first(self, line: bytes) -> bool:
+        """Read the first line of a usual request, and remember it: a client mostly calls again what it has called before."""
+        parts = line.split(b" ")
+        if len(parts) != 3 or parts[2] != b"HTTP/1.1\r" or parts[0] not in _USUAL_METHODS:
+            return False
+        target = parts[1]
+        if not target.startswith(b"/") or target.translate(None, _USUAL_IN_TARGET):
+            return False
+        self._usual_first, self._usual_method, self._usual_target = line, parts[0], target
         return True
 
     def _count(self, data: bytes, head: Request | None) -> None:

@@ -87,6 +87,13 @@ def response_head(
     parts = [_STATUS_LINES[status]]
     length = -1
     for header in headers:
+        try:
+            line = _LINES.get(header)
+        except (TypeError, ValueError):  # a list, or a value that may change
+            line = None
+        if line is not None:
+            parts.append(line)
+            continue
         pair: Any = header if isinstance(header, tuple) else tuple(header)
         if len(pair) != 2:
             raise ValueError(f"{pair!r} is no header, a name and a value")

@@ -14,6 +14,7 @@ from golb.server.acceptor import Acceptor
 from golb.server.admission import Admission, connection_limit
 from golb.server.connection import Connection, Peer
 from golb.server.drain import Drain
+from golb.server.ending import Ending
 from golb.server.listening import make_hypercorn_config, open_sockets
 from golb.server.timeouts import Timeouts
 from golb.server.tls import Handshake, TlsStream, make_ssl_context
@@ -83,7 +84,9 @@ class Server:
             idle_s=config.keep_alive_timeout,
             stall_s=config.client_idle_timeout,
         )
-        self.admission = Admission(_connection_limit(config, others), self._timeouts, deadlines, make_room)
+        self._ending = Ending()
+        limit = _connection_limit(config, others)
+        self.admission = Admission(limit, self._timeouts, deadlines, make_room, self._ending)
         self._acceptor = Acceptor(self.admission, spread, self._start_serving)
         self._http2: Http2Server | None = None
         if self._ssl_context is not None:
@@ -112,6 +115,7 @@ class Server:
         """Stop accepting; let what is under way finish within its drain timeout, then `run` returns."""
         self._acceptor.withdraw()
         self._drain_requested.set()
+        self._ending.is_draining = True
 
     def publish_load(self) -> None:
         """Tell the other workers again how many connections this one has; nothing if it does not accept."""
@@ -240,12 +244,9 @@ class Server:
             self._timeouts,
             stop_reading=stream.stop_reading,
             abort=lambda reset: socket_stream.abort(reset=reset),
-            is_draining=self._is_last_response,
+            is_draining=self._ending.is_near,
             tunnels=self._tunnels,
         )
-
-    def _is_last_response(self) -> bool:
-        return self.admission.is_wanted or self._drain_requested.is_set()
 
 
 async def _hold_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:

@@ -218,21 +218,20 @@ class AnswerReader:
 
     def _read_usual(self, answer: Answer, data: bytes) -> bool:
         """Read a usual answer's head, and what has come behind it; false, with nothing done: the parser has to."""
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
+        head, end, body = data.partition(b"\n\r\n")
+        if not end:
             return False
-        lines = data[: end + 1].split(b"\n")
-        status_line = lines.pop(0)
-        if len(lines) > MAX_HEADERS:
+        lines = head.split(b"\n")
+        if len(lines) - 1 > MAX_HEADERS:
             return False
         headers: Headers = []
         final_hosts, forwarded_for = _NONE, _NONE
         length: Line | None = None
         reusable = True
         try:
-            status = _STATUSES[status_line]
-            for each in lines:
-                line = _LINES[each]
+            status = _STATUSES.get(lines[0]) or _STATUSES[lines[0]]
+            for place in range(1, len(lines)):
+                line = _LINES.get(lines[place]) or _LINES[lines[place]]
                 name = line.name
                 if not name:
                     headers.append(line.header)
@@ -250,7 +249,6 @@ class AnswerReader:
             return False
         if length is None:
             return False
-        body = data[end + 4 :]
         left = length.length - len(body)
         if left < 0:
             return False

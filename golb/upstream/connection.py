@@ -108,7 +108,6 @@ class UpstreamConnection:
     def begin(self, receive: Receive, *, head_request: bool) -> None:
         """Make ready for a new request and its answer."""
         self.receive = receive
-        self.stream.has_sent = False
         self.answer = self._reader.begin(head_request=head_request)
 
     def watch(self) -> None:
@@ -162,7 +161,14 @@ class UpstreamConnection:
         """
         answer = self.answer
         while not answer.status and answer.interim is None:
-            data = await self._receive(self.stream.receive_some(RECEIVE_BYTES))
+            # As `_receive` waits, whose coroutine would cost each request.
+            self._begin_wait()
+            try:
+                data = await self.stream.receive_some(RECEIVE_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                raise self._broken(exc) from exc
+            finally:
+                self._end_wait()
             if not data:
                 raise self._broken(None)
             self._was_kept = False  # from here on a failure is the answer's, not the kept connection's
@@ -227,6 +233,7 @@ class UpstreamConnection:
         self.receive = None
         self._is_watched = False
         self._was_kept = True
+        self.stream.has_sent = False
         return self.answer.complete and self._reader.reusable and self.stream.is_flushed
 
     def abort(self, failure: GolbError | None = None) -> None:
@@ -236,17 +243,23 @@ class UpstreamConnection:
 
     async def _receive(self, arriving: Awaitable[T]) -> T:
         """Wait for what the endpoint sends, no longer than it may pause."""
-        self._is_waiting = True
-        if self._is_watched:
-            self._answer_timeouts.start(self)
+        self._begin_wait()
         try:
             return await arriving
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
         finally:
-            self._is_waiting = False
-            if self._is_watched:
-                self._answer_timeouts.stop(self)
+            self._end_wait()
+
+    def _begin_wait(self) -> None:
+        self._is_waiting = True
+        if self._is_watched:
+            self._answer_timeouts.start(self)
+
+    def _end_wait(self) -> None:
+        self._is_waiting = False
+        if self._is_watched:
+            self._answer_timeouts.stop(self)
 
     def _broken(self, exc: Exception | None) -> GolbError:
         if self._failure is not None:

@@ -171,15 +171,17 @@ class Upstream:
         return self._exchange_with_upload(connection, call) if uploads else self._exchange_at_once(connection, call)
 
     async def _exchange_at_once(self, connection: UpstreamConnection, call: Call) -> None:
+        request = call.head
+        if call.body:
+            request += call.body
+            call.bytes_in = call.body_bytes
+        # The endpoint may have begun on it while golb does the rest.
+        is_sent = connection.stream.send_later(request)
         connection.begin(call.receive, head_request=call.method == "HEAD")
         self._watch_queue.start(connection)
         failure: BaseException | None = None
         try:
-            request = call.head
-            if call.body:
-                request += call.body
-                call.bytes_in = call.body_bytes
-            if not connection.stream.send_later(request):
+            if not is_sent:
                 await connection.write(request)
             await self._relay_answer(connection, call, None)
         except BaseException as exc:  # noqa: BLE001 - raised below: neither a handler nor a `finally` may wait, see golb/mypyc.py
