@@ -25,7 +25,6 @@ from golb.headers import (
     names_a_node,
     protocols,
 )
-from golb.memo import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,7 +58,6 @@ def _start_of(name: bytes) -> bytes | None:
 
 _STARTS: Final = by_name(_start_of)
 _LINES: Final = written_lines(_STARTS.__getitem__)
-_CHAIN_ENDS: Final = Memo[str, bytes](lambda host: b", " + host.encode(), lambda _: True)
 
 
 class RequestHeaders:
@@ -164,10 +162,7 @@ class RequestHeaders:
     def chain(self, node: bytes, peer: Sequence[Any] | None) -> bytes:
         """Return the value of X-Forwarded-For for the endpoint: the chain so far, this node, who has called it."""
         chain = self.forwarded_for + b", " + node if self.forwarded_for else node
-        if not peer:
-            return chain
-        host: str = peer[0]
-        return chain + (_CHAIN_ENDS.get(host) or _CHAIN_ENDS[host])
+        return chain + b", " + peer[0].encode() if peer else chain
 
     def head(
         self,

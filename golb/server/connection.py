@@ -48,6 +48,9 @@ _READ_AHEAD_BYTES: Final = 65536
 # So much is read and dropped of what a client still sends to a connection that closes; see golb/server/timeouts.py.
 _DISCARD_BYTES: Final = 1 << 20
 
+# Of a target. What is longer is not kept while the client is idle.
+_REMEMBERED_BYTES: Final = 256
+
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
 _EXTENSIONS: Final[dict[str, Event]] = {"http.response.trailers": {}, "golb.informational": {}}
 _EXTENSIONS_OF_SOCKET: Final[dict[str, Event]] = {**_EXTENSIONS, "golb.pipe": {}}
@@ -139,7 +142,7 @@ class Connection:
             "golb.target": b"",
             "golb.body_ready": True,
         }
-        """Of the last request, but what is seldom: a copy costs a fifth of what making a scope costs, and a client mostly calls again what it has called before."""
+        """Of the last request, but what is seldom: a client mostly calls again what it has called before."""
         self._last_method = self._last_target = b""
 
     async def run(self) -> None:
@@ -292,9 +295,14 @@ class Connection:
 
     def _scope(self) -> Event:
         request = self._request
+        scope = self._scope_of_last
         if request.target != self._last_target or request.method != self._last_method:
-            self._note_call(request)
-        scope = self._scope_of_last.copy()
+            if len(request.target) <= _REMEMBERED_BYTES:
+                self._last_method, self._last_target = request.method, request.target
+            else:
+                scope = scope.copy()
+            _tell_call(scope, request)
+        scope = scope.copy()
         scope["headers"] = request.headers
         if request.http_1_0:
             scope["http_version"] = "1.0"
@@ -305,18 +313,6 @@ class Connection:
             if self._extensions is _EXTENSIONS_OF_SOCKET and not request.upgrade:
                 scope["golb.receive_into"] = self.receive_into
         return scope
-
-    def _note_call(self, request: Request) -> None:
-        """Write into the scope what is called."""
-        self._last_method, self._last_target = request.method, request.target
-        path, _, query = request.target.partition(b"?")
-        text = path.decode()  # it is ASCII: the reader lets nothing else through
-        scope = self._scope_of_last
-        scope["method"] = request.method.decode()
-        scope["path"] = unquote(text) if "%" in text else text
-        scope["raw_path"] = path
-        scope["query_string"] = query
-        scope["golb.target"] = request.target
 
     # The application's `receive`.
 
@@ -405,6 +401,17 @@ class Connection:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return {"type": "http.disconnect"}
         return {"type": "http.request", "body": data, "more_body": bool(data)}
+
+
+def _tell_call(scope: Event, request: Request) -> None:
+    """Write into a scope what is called."""
+    path, _, query = request.target.partition(b"?")
+    text = path.decode()  # it is ASCII: the reader lets nothing else through
+    scope["method"] = request.method.decode()
+    scope["path"] = unquote(text) if "%" in text else text
+    scope["raw_path"] = path
+    scope["query_string"] = query
+    scope["golb.target"] = request.target
 
 
 def _shown(target: bytes) -> str:

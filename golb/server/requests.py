@@ -137,8 +137,9 @@ class RequestReader:
         self._body_came = False
         self._ended = False
         self._awaits_resume = False
-        self._usual_first = self._usual_method = self._usual_target = b""
-        """Of the last usual request: its first line, and what it says."""
+        self._usual_first: bytes | None = None
+        """The first line of the last usual request, and what it says."""
+        self._usual_method = self._usual_target = b""
 
     def feed(self, data: bytes) -> None:
         """Take bytes in; never raises: what is wrong with them becomes the refusal of a request."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
 import trio
@@ -772,6 +773,38 @@ async def test_the_scope_tells_what_was_asked() -> None:
         assert scope["golb.target"] == b"/a%20b%2F?c=%20?"
         assert scope["headers"] == [(b"host", b"a"), (b"x-y", b"1")]
         assert (scope["client"], scope["server"]) == (address, ("127.0.0.1", server.port))
+
+
+async def test_each_scope_tells_its_own_call_whatever_was_called_before_and_done_to_earlier_scopes() -> None:
+    scopes: list[Scope] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await echo(scope, receive, send)
+        scopes.append(dict(scope))
+        scope["path"], scope["method"], scope["mine"] = "/spoilt", "SPOILT", 1
+
+    long = b"/" + b"l" * 1000
+    calls = [
+        (b"GET", b"/a?b"),
+        (b"GET", b"/a?b"),
+        (b"POST", b"/a?b"),
+        (b"POST", b"/a?b"),
+        (b"GET", b"/"),
+        (b"PUT", b"/"),
+    ]
+    calls += [(b"GET", long), (b"GET", long), (b"GET", b"/a?b"), (b"DELETE", b"/a?b"), (b"DELETE", b"/%61?b")]
+    # Usual requests, and those that a parser reads.
+    calls_with_lines = [(method, target, line) for method, target in calls for line in (b"", b"Expect: 1\r\n")]
+    async with running_server(application) as server, await server.connect() as client:
+        for method, target, line in calls_with_lines:
+            await client.send(b"%b %b HTTP/1.1\r\nHost: a\r\n%b\r\n" % (method, target, line))
+            response = await client.read_response()
+            assert response.body == b"%b %b " % (method, target)
+    for (method, target, _), scope in zip(calls_with_lines, scopes, strict=True):
+        path, _, query = target.partition(b"?")
+        assert (scope["method"], scope["golb.target"]) == (method.decode(), target)
+        assert (scope["path"], scope["raw_path"], scope["query_string"]) == (unquote(path.decode()), path, query)
+        assert "mine" not in scope
 
 
 # The end of the server.

@@ -133,13 +133,16 @@ def test_a_request_is_taken_apart() -> None:
         b"GET / HTTP/1.1\r\nX: a\r\n\r\n",
         b"GET / HTTP/1.1\nHost: a\r\n\r\n",
         b"\r\n" + get(),
+        b"\n" + get(),
+        b"\nHost: a\r\n\r\n",
+        b"\r\nHost: a\r\n\r\n",
         get(*[b"X: a"] * (MAX_HEADERS - 1)),
         get(*[b"X: a"] * MAX_HEADERS),
     ],
     ids=repr,
 )
 def test_a_request_that_comes_at_once_is_read_as_one_that_comes_byte_by_byte(data: bytes) -> None:
-    for before in (b"", get()):
+    for before in (b"", get(), request(b"PUT", target=b"/a?b")):
         at_once, in_pieces = (
             [Seen.of(request) for request in read(*pieces).requests]
             for pieces in ((before, data), (before, *(bytes([byte]) for byte in data)))
