@@ -10,18 +10,15 @@ if os.getpid() == 1:
     # A container's first process gets only signals that it has handlers for (pid_namespaces(7)), and what follows takes half a second.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
-# structlog and httpx import these wherever they find them, for tracebacks and a command line that golb has no use for: MiBs of
-# memory, and a quarter of the start. Both do without; golb's own commands, which need them, import them later.
-_UNUSED = [name for name in ("click", "rich") if name not in sys.modules]
-for name in _UNUSED:
-    sys.modules[name] = None  # type: ignore[assignment] # how Python is told that there is none ("The import system", 5.3.1)
-import httpx  # noqa: E402, F401 - only so that this is when it looks for them
-import structlog  # noqa: E402, F401 - the same
+if "rich" not in sys.modules:
+    # structlog imports it wherever it finds it, for tracebacks that golb does not print: 5 MiB, and a fifth of the start. It does
+    # without; golb's own commands, which need rich, import it later.
+    sys.modules["rich"] = None  # type: ignore[assignment] # how Python is told that there is none ("The import system", 5.3.1)
+    import structlog  # noqa: F401 - only so that this is when it looks for rich
 
-for name in _UNUSED:
-    del sys.modules[name]
+    del sys.modules["rich"]
 
-from golb.cli import run  # noqa: E402 - after what it imports in turn
+from golb.cli import run
 
 
 def main() -> None:

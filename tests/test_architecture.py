@@ -75,7 +75,7 @@ KNOWN_IN = {
         "tracing",
         "trio_etcd",
     },
-    "httpx": {"__main__", "trio_etcd"},
+    "httpx": {"trio_etcd"},
     "starlette": {"admin"},
     "prometheus_client": {"admin"},
     "click": {"commands"},

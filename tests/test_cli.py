@@ -202,5 +202,10 @@ def test_what_only_commands_need_is_not_imported_by_a_golb_that_serves(
 
 
 def test_what_only_commands_need_can_be_imported_later() -> None:
-    program = "import golb.__main__, rich.console, click.core"
+    program = "import golb.__main__, golb.trio_etcd, rich.console, click.core"
+    subprocess.run([sys.executable, "-c", program], timeout=30, check=True)
+
+
+def test_a_worker_does_without_what_its_parent_asks_etcd_with() -> None:
+    program = "import sys, golb.__main__, golb.service.worker, golb.handlers; sys.exit('httpx' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], timeout=30, check=True)

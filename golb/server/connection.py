@@ -48,7 +48,7 @@ _READ_AHEAD_BYTES: Final = 65536
 # So much is read and dropped of what a client still sends to a connection that closes; see golb/server/timeouts.py.
 _DISCARD_BYTES: Final = 1 << 20
 
-# Of a target. What is longer is not kept while the client is idle.
+# Of a target: no idle connection is to hold a long one several times.
 _REMEMBERED_BYTES: Final = 256
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
@@ -142,7 +142,7 @@ class Connection:
             "golb.target": b"",
             "golb.body_ready": True,
         }
-        """Of the last request, but what is seldom: a client mostly calls again what it has called before."""
+        """Of the last request whose target was not long, without what is seldom: a client mostly calls again what it has called before."""
         self._last_method = self._last_target = b""
 
     async def run(self) -> None:

@@ -33,6 +33,8 @@ _ABSOLUTE_FORM: Final = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 _HOSTS: Final = by_name(lambda value: value if _AUTHORITY.fullmatch(value.strip(b" \t")) else None)
 # What most requests are: what llhttp would find to be that, and no refusal below applies to.
 _USUAL_BYTES: Final = 8192
+# Of a first line: no idle connection is to hold a long one.
+_REMEMBERED_BYTES: Final = 256
 _USUAL_METHODS: Final = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
 _USUAL_IN_TARGET: Final = bytes(byte for byte in range(ord("!"), ord("~") + 1) if byte != ord("#"))
 # What llhttp says of HTTP/1.2, and of the first bytes of HTTP/2.
@@ -138,7 +140,7 @@ class RequestReader:
         self._ended = False
         self._awaits_resume = False
         self._usual_first: bytes | None = None
-        """The first line of the last usual request, and what it says."""
+        """The first line of the last usual request, unless it was long, and what it says."""
         self._usual_method = self._usual_target = b""
 
     def feed(self, data: bytes) -> None:
@@ -169,9 +171,15 @@ class RequestReader:
         if len(data) > _USUAL_BYTES or not data.endswith(b"\r\n\r\n"):
             return False
         lines = data[:-3].split(b"\n")
-        first = lines[0]
-        if len(lines) - 1 > MAX_HEADERS or not (first == self._usual_first or self._read_usual_first(first)):
+        if len(lines) - 1 > MAX_HEADERS:
             return False
+        first, method, target = lines[0], self._usual_method, self._usual_target
+        is_known = first == self._usual_first  # a client mostly calls again what it has called before
+        if not is_known:
+            call = _usual_call(first)
+            if call is None:
+                return False
+            method, target = call
         headers: Headers = []
         hosts = 0
         try:
@@ -189,21 +197,12 @@ class RequestReader:
         if hosts != 1:
             return False
         self._current = request = Request()
-        request.method, request.target = self._usual_method, self._usual_target
+        request.method, request.target = method, target
         request.headers = headers
         request.keep_alive = request.complete = True
         self.requests.append(request)
-        return True
-
-    def _read_usual_first(self, line: bytes) -> bool:
-        """Read the first line of a usual request, and remember it: a client mostly calls again what it has called before."""
-        parts = line.split(b" ")
-        if len(parts) != 3 or parts[2] != b"HTTP/1.1\r" or parts[0] not in _USUAL_METHODS:
-            return False
-        target = parts[1]
-        if not target.startswith(b"/") or target.translate(None, _USUAL_IN_TARGET):
-            return False
-        self._usual_first, self._usual_method, self._usual_target = line, parts[0], target
+        if not is_known and len(first) <= _REMEMBERED_BYTES:
+            self._usual_first, self._usual_method, self._usual_target = first, method, target
         return True
 
     def _count(self, data: bytes, head: Request | None) -> None:
@@ -380,6 +379,17 @@ class RequestReader:
 
 _HEAD_TOO_LONG: Final = Refusal(431, f"the head is longer than {MAX_HEAD_BYTES} bytes")
 _TARGET_TOO_LONG: Final = Refusal(414, f"the request target is longer than {MAX_TARGET_BYTES} bytes")
+
+
+def _usual_call(line: bytes) -> tuple[bytes, bytes] | None:
+    """Return method and target of the first line of a usual request; None: it is not one."""
+    parts = line.split(b" ")
+    if len(parts) != 3 or parts[2] != b"HTTP/1.1\r" or parts[0] not in _USUAL_METHODS:
+        return None
+    target = parts[1]
+    if not target.startswith(b"/") or target.translate(None, _USUAL_IN_TARGET):
+        return None
+    return parts[0], target
 
 
 def _check(request: Request, parser: httptools.HttpRequestParser) -> None:

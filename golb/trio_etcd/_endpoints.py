@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
+from ._httpx import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

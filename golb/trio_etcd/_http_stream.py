@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import httptools
-import httpx
 import trio
 
 from ._errors import TlsFailed, Unavailable
+from ._httpx import httpx
 from ._reasons import is_tls_refusal, reason
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 from weakref import WeakSet
 
-import httpx
 import trio
 
 from ._errors import AnswerTooLong, MalformedAnswer, TlsFailed, Unavailable
 from ._http_stream import StreamedAnswer, open_streamed
+from ._httpx import httpx
 from ._reasons import is_tls_refusal, reason
 from ._stream import LineSplitter
 from ._tls import ALPN, RenewedContext, TlsFiles

@@ -807,6 +807,40 @@ async def test_each_scope_tells_its_own_call_whatever_was_called_before_and_done
         assert "mine" not in scope
 
 
+@pytest.mark.parametrize("target", [b"/a", b"/b"])
+async def test_what_is_seldom_in_a_scope_does_not_stay_for_the_next_call(target: bytes) -> None:
+    scopes: list[Scope] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(dict(scope))
+        await echo(scope, receive, send)
+
+    seldom = [
+        b"GET /a HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: proto\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n",
+    ]
+    usual = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target
+    async with running_server(application) as server, await server.connect() as client:
+        for one in seldom:
+            await client.send(one)
+            if one.startswith(b"POST"):
+                await trio.testing.wait_all_tasks_blocked()  # its body comes after its head has been read
+                await client.send(b"ab")
+            await client.read_response()
+            await client.send(usual)
+            await client.read_response()
+    of_seldom, of_usual = scopes[::2], scopes[1::2]
+    assert [scope["http_version"] for scope in of_seldom] == ["1.0", "1.1", "1.1"]
+    assert ["golb.tunnel" in scope["extensions"] for scope in of_seldom] == [False, True, False]
+    assert ["golb.receive_into" in scope for scope in of_seldom] == [False, False, True]
+    assert [scope["golb.body_ready"] for scope in of_seldom] == [True, True, False]
+    for scope in of_usual:
+        assert (scope["http_version"], scope["golb.body_ready"]) == ("1.1", True)
+        assert "golb.tunnel" not in scope["extensions"]
+        assert "golb.receive_into" not in scope
+
+
 # The end of the server.
 
 
