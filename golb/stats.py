@@ -48,11 +48,11 @@ OWN_BOUNDS_S: Final[tuple[float, ...]] = (
 
 # Of what is counted of a function's calls, where each begins in its one list: a list for each would be far apart in memory,
 # and of many functions nothing is in the processor's cache when one is called.
-_RESPONSES: Final = 10
-_DURATION: Final = _RESPONSES
+_DURATION: Final = 0
 _FIRST_BYTE: Final = _DURATION + len(DURATION_BOUNDS_S) + 1
 _OWN: Final = _FIRST_BYTE + len(DURATION_BOUNDS_S) + 1
-_ALL: Final = _OWN + len(OWN_BOUNDS_S) + 1
+_RESPONSES: Final = _OWN + len(OWN_BOUNDS_S) + 1  # at the end, so that what is no status has no place
+_ALL: Final = _RESPONSES + 10
 
 
 def _place(seconds: float, bounds_s: tuple[float, ...]) -> int:
@@ -168,7 +168,7 @@ class FunctionStats:
 
     def __init__(self) -> None:
         self._counts = [0] * _ALL
-        """Of responses, by the first digit of their status, and of durations; see `count`."""
+        """Of durations, and of responses by the first digit of their status; see `count`."""
         self._duration_s = self._first_byte_s = self._own_s = 0.0
         """The sums of these."""
         self.by_endpoint: dict[Hashable, EndpointStats] = {}
@@ -199,9 +199,12 @@ class FunctionStats:
             duration_s: from the request's head to the answer's end, in seconds.
             first_byte_s: from the request's head to the answer's head, in seconds.
             own_s: what golb itself has taken, in seconds: until the request was sent, and to pass an answer on that came in one piece.
+
+        Raises:
+            IndexError: the status has more than three digits; nothing is counted.
         """
         counts = self._counts
-        counts[status // 100] += 1
+        counts[_RESPONSES + status // 100] += 1
         counts[_DURATION + _place(duration_s, DURATION_BOUNDS_S)] += 1
         self._duration_s += duration_s
         counts[_FIRST_BYTE + _place(first_byte_s, DURATION_BOUNDS_S)] += 1
@@ -211,13 +214,13 @@ class FunctionStats:
 
     def report(self) -> dict[str, Any]:
         return {
-            "responses": _by_class(self._counts[:_RESPONSES]),
+            "responses": _by_class(self._counts[_RESPONSES:]),
             "refused": {"no_endpoint": self.no_endpoint, "overloaded": self.overloaded, "loop": self.loops},
             "broken": self.broken,
             "gone": self.gone,
             "duration": _report(self._counts[_DURATION:_FIRST_BYTE], DURATION_BOUNDS_S, self._duration_s),
             "first_byte": _report(self._counts[_FIRST_BYTE:_OWN], DURATION_BOUNDS_S, self._first_byte_s),
-            "own": _report(self._counts[_OWN:], OWN_BOUNDS_S, self._own_s),
+            "own": _report(self._counts[_OWN:_RESPONSES], OWN_BOUNDS_S, self._own_s),
         }
 
 

@@ -61,6 +61,13 @@ def test_a_status_is_of_the_class_of_its_first_digit_and_beyond_599_of_5xx(answe
     assert stats.report()["responses"] == at_endpoint.report()["responses"] == expected
 
 
+def test_what_is_no_status_counts_for_nothing() -> None:
+    stats = FunctionStats()
+    with pytest.raises(IndexError):
+        stats.count(1000, 0.0, 0.0, 0.0)
+    assert stats.report() == FunctionStats().report()
+
+
 def test_classes_stand_in_order_and_are_all_there() -> None:
     for stats in (FunctionStats(), EndpointStats()):
         responses = stats.report()["responses"]
