@@ -51,11 +51,12 @@ class SocketStream(trio.abc.HalfCloseableStream):
     Args:
         sock: connected; made non-blocking, and owned by the stream from here on.
         poller: tells when there is something to read; it has to run.
+        is_client: the peer is a client; what it sends gives way to what endpoints answer.
     """
 
     __slots__ = ("_ended", "_failure", "_has_input", "_poller", "_reading", "_unsent", "_writing", "has_sent", "socket")
 
-    def __init__(self, sock: socket.socket, poller: Poller) -> None:
+    def __init__(self, sock: socket.socket, poller: Poller, *, is_client: bool = False) -> None:
         sock.setblocking(False)
         # Each write is a whole message or a large piece of one: waiting for more of it (Nagle) only adds delay.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -80,7 +81,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """Who waits for a full socket to take more."""
         self.has_sent = False
         """Bytes have left since this was last set to False, for who wants to know."""
-        poller.add(sock, self)
+        poller.add(sock, self, is_client=is_client)
 
     async def receive_some(self, max_bytes: int | None = RECEIVE_BYTES) -> bytes:
         """Return at least one byte, or none at the end of the stream. Always yields to other tasks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from contextlib import ExitStack, contextmanager, suppress
@@ -57,6 +58,18 @@ class Diary:
         with trio.fail_after(BOUND_S):
             while self._name + entry not in self.entries:
                 await self._told.wait()
+
+
+def inputs(entries: list[str]) -> list[str]:
+    """Return who was told of input, in order."""
+    return [entry.removesuffix("input") for entry in entries if entry.endswith("input")]
+
+
+async def until_told(entries: list[str], what: str, count: int) -> None:
+    """Wait until so many have been told of something; between two rounds of Trio it is some of them."""
+    with trio.fail_after(BOUND_S):
+        while sum(entry.endswith(what) for entry in entries) < count:
+            await trio.lowlevel.checkpoint()
 
 
 @contextmanager
@@ -138,14 +151,19 @@ async def test_room_is_told_of_after_a_write_that_did_not_fit(poller: Poller) ->
         poller.remove(ours)
 
 
-async def test_of_many_events_some_are_told_and_the_rest_next_time(poller: Poller) -> None:
+@pytest.mark.parametrize(("is_client", "at_once"), [(False, 64), (True, 16)])
+async def test_of_many_events_some_are_told_and_the_rest_next_time(
+    poller: Poller,
+    is_client: bool,  # noqa: FBT001 - a case
+    at_once: int,
+) -> None:
     entries: list[str] = []
     counts = []
     with ExitStack() as stack:
         pairs = [stack.enter_context(socket_pair()) for _ in range(150)]
         for ours, _ in pairs:
-            poller.add(ours, Diary(entries))
-        await trio.testing.wait_all_tasks_blocked()
+            poller.add(ours, Diary(entries), is_client=is_client)
+        await until_told(entries, "output", 150)
         entries.clear()
         for _, theirs in pairs:
             theirs.send(b"more")
@@ -155,7 +173,7 @@ async def test_of_many_events_some_are_told_and_the_rest_next_time(poller: Polle
         for ours, _ in pairs:
             poller.remove(ours)
     assert entries.count("input") == len(pairs)
-    assert counts == list(range(0, len(pairs), 16))
+    assert counts == list(range(0, len(pairs), at_once))
 
 
 async def test_nobody_is_told_of_a_socket_that_was_removed(poller: Poller) -> None:
@@ -188,6 +206,117 @@ async def test_a_socket_that_is_removed_by_the_news_of_another_is_not_told_its_o
         await trio.testing.wait_all_tasks_blocked()
         assert [entry for entry in entries if entry.endswith("input")] == ["first input"]
         assert not any(entry.startswith("second") for entry in entries)
+
+
+# What clients send gives way to what endpoints answer.
+
+
+async def test_an_endpoint_is_heard_before_clients_that_came_earlier(poller: Poller) -> None:
+    entries: list[str] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(socket_pair()) for _ in range(41)]
+        *clients, endpoint = pairs
+        for ours, _ in clients:
+            poller.add(ours, Diary(entries, "client "), is_client=True)
+        poller.add(endpoint[0], Diary(entries, "endpoint "))
+        await until_told(entries, "output", 41)
+        entries.clear()
+        for _, theirs in pairs:
+            theirs.send(b"x")
+        await until_told(entries, "input", 41)
+        assert inputs(entries) == ["endpoint "] + ["client "] * 40
+        for ours, _ in pairs:
+            poller.remove(ours)
+
+
+async def test_the_answer_to_one_client_comes_before_the_requests_of_later_ones(poller: Poller) -> None:
+    entries: list[str] = []
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket_pair()) for _ in range(40)]
+        endpoint, endpoints_own = stack.enter_context(socket_pair())
+        for number, (ours, _) in enumerate(clients):
+
+            def ask(number: int = number) -> None:
+                if number == 0:
+                    endpoints_own.send(b"answer")
+
+            poller.add(ours, Diary(entries, f"{number} ", on_input=ask), is_client=True)
+        poller.add(endpoint, Diary(entries, "endpoint "))
+        await until_told(entries, "output", 41)
+        entries.clear()
+        for _, theirs in clients:
+            theirs.send(b"x")
+        await until_told(entries, "input", 41)
+        names = [f"{number} " for number in range(40)]
+        assert inputs(entries) == [*names[:16], "endpoint ", *names[16:]]
+        for ours, _ in [*clients, (endpoint, None)]:
+            poller.remove(ours)
+
+
+async def test_the_last_in_line_is_told_though_nothing_else_happens(poller: Poller) -> None:
+    entries: list[str] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(socket_pair()) for _ in range(40)]
+        last = Diary()
+        for place, (ours, _) in enumerate(pairs):
+            poller.add(ours, Diary(entries) if place < 39 else last, is_client=True)
+        await until_told(entries, "output", 39)
+        for _, theirs in pairs:
+            theirs.send(b"x")
+        await last.until("input")
+        assert len(inputs(entries)) == 39
+        for ours, _ in pairs:
+            poller.remove(ours)
+
+
+async def test_a_client_is_heard_while_endpoints_always_answer(busy: Callable[[], int], poller: Poller) -> None:
+    told = busy()
+    with socket_pair() as (ours, theirs):
+        client = Diary()
+        poller.add(ours, client, is_client=True)
+        await client.until("output")
+        theirs.send(b"x")
+        await client.until("input")
+        poller.remove(ours)
+    assert busy() > told
+
+
+async def test_a_client_that_is_removed_while_it_is_in_line_is_not_told_nor_is_who_has_its_descriptor(
+    poller: Poller,
+) -> None:
+    entries: list[str] = []
+    with ExitStack() as stack:
+        others = [stack.enter_context(socket_pair()) for _ in range(20)]
+        gone, gones_peer = socket.socketpair()
+        stack.enter_context(gones_peer)
+        followed, followeds_peer = socket.socketpair()
+        stack.enter_context(followeds_peer)
+        number = followed.fileno()
+        new, news_peer = stack.enter_context(socket_pair())
+
+        def replace() -> None:
+            for ours in (gone, followed):
+                poller.remove(ours)
+                ours.close()
+            os.dup2(new.fileno(), number)
+            poller.add(stack.enter_context(socket.socket(fileno=number)), Diary(entries, "new "), is_client=True)
+
+        for place, (ours, _) in enumerate(others):
+            on_input = replace if place == 0 else (lambda: None)
+            poller.add(ours, Diary(entries, "other ", on_input=on_input), is_client=True)
+        poller.add(gone, Diary(entries, "gone "), is_client=True)
+        poller.add(followed, Diary(entries, "followed "), is_client=True)
+        await until_told(entries, "output", 22)
+        entries.clear()
+        for _, theirs in [*others, (None, gones_peer), (None, followeds_peer)]:
+            theirs.send(b"x")
+        await until_told(entries, "input", 20)
+        assert inputs(entries) == ["other "] * 20
+        news_peer.send(b"x")
+        await until_told(entries, "input", 21)
+        assert inputs(entries)[20:] == ["new "]
+        for ours, _ in others:
+            poller.remove(ours)
 
 
 async def test_a_flush_comes_once_in_order_when_no_task_can_run_any_more(poller: Poller) -> None:
@@ -260,12 +389,16 @@ async def test_what_is_written_for_several_events_leaves_behind_them(poller: Pol
 # What Trio is needed for, while the poller waits in its place and always has something to do.
 
 
-@pytest.fixture(params=[1, 40], ids=["one busy socket", "more of them than one poll tells of"])
+@pytest.fixture(
+    params=[(1, False), (100, False), (1, True), (100, True)],
+    ids=["one busy socket", "more than one poll tells of", "one busy client", "more than pass between two polls"],
+)
 async def busy(poller: Poller, request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], int]]:
     """Sockets that have input again as soon as they have been told of it, without a task; tells how often that was."""
     told = 0
+    count, is_client = request.param
     with ExitStack() as stack:
-        pairs = [stack.enter_context(socket_pair()) for _ in range(request.param)]
+        pairs = [stack.enter_context(socket_pair()) for _ in range(count)]
         for ours, theirs in pairs:
 
             def ping(ours: socket.socket = ours, theirs: socket.socket = theirs) -> None:
@@ -274,7 +407,7 @@ async def busy(poller: Poller, request: pytest.FixtureRequest) -> AsyncIterator[
                 ours.recv(1)
                 theirs.send(b"x")
 
-            poller.add(ours, Diary(on_input=ping))
+            poller.add(ours, Diary(on_input=ping), is_client=is_client)
             theirs.send(b"x")
         with trio.fail_after(BOUND_S):
             yield lambda: told
@@ -311,7 +444,7 @@ async def test_a_socket_of_trios_is_heard_by_the_next_poll(busy: Callable[[], in
                 await trio.testing.wait_all_tasks_blocked()
                 theirs.send(b"x")
                 told = busy()
-    assert max(told_before) <= 16
+    assert max(told_before) <= 64
 
 
 async def test_a_task_that_the_news_of_a_socket_wakes_has_its_turn(busy: Callable[[], int], poller: Poller) -> None:
