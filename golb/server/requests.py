@@ -36,7 +36,9 @@ _USUAL_BYTES: Final = 8192
 # Of a first line: no idle connection is to hold a long one.
 _REMEMBERED_BYTES: Final = 256
 _USUAL_METHODS: Final = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
-_USUAL_IN_TARGET: Final = bytes(byte for byte in range(ord("!"), ord("~") + 1) if byte != ord("#"))
+# What is unusual in a target becomes 0. A table alone takes an eighth of the time that telling `translate` what to delete takes.
+_USUAL_IN_TARGET: Final = bytes(byte if ord("!") <= byte <= ord("~") and byte != ord("#") else 0 for byte in range(256))
+_USUAL_END: Final = b" HTTP/1.1\r"
 # What llhttp says of HTTP/1.2, and of the first bytes of HTTP/2.
 _OTHER_VERSIONS: Final = frozenset({"Invalid HTTP version", "Pause on PRI/Upgrade"})
 # To look for a byte by its number takes a tenth of the time that looking for a `bytes` of one takes.
@@ -383,13 +385,12 @@ _TARGET_TOO_LONG: Final = Refusal(414, f"the request target is longer than {MAX_
 
 def _usual_call(line: bytes) -> tuple[bytes, bytes] | None:
     """Return method and target of the first line of a usual request; None: it is not one."""
-    parts = line.split(b" ")
-    if len(parts) != 3 or parts[2] != b"HTTP/1.1\r" or parts[0] not in _USUAL_METHODS:
+    if not line.endswith(_USUAL_END):
         return None
-    target = parts[1]
-    if not target.startswith(b"/") or target.translate(None, _USUAL_IN_TARGET):
+    method, _, target = line[: -len(_USUAL_END)].partition(b" ")
+    if method not in _USUAL_METHODS or not target.startswith(b"/") or target.translate(_USUAL_IN_TARGET) != target:
         return None
-    return parts[0], target
+    return method, target
 
 
 def _check(request: Request, parser: httptools.HttpRequestParser) -> None:
