@@ -51,12 +51,29 @@ _FEW: Final = 16
 
 
 _NO_HEAP: Final[list[Any]] = []  # never added to
+# Heaps hold numbers, a step above the rank of a slot: these are compared in a fifth of the time of tuples, and with a third of
+# the memory.
+_RANK_BITS: Final = 32
+_RANK: Final = (1 << _RANK_BITS) - 1
 
 
 class _Slot(Generic[T]):
     """One endpoint with a positive weight."""
 
-    __slots__ = ("begins", "deadline", "divisor", "due", "item", "order", "owed", "picks", "release", "tie", "weight")
+    __slots__ = (
+        "begins",
+        "deadline",
+        "divisor",
+        "due",
+        "item",
+        "order",
+        "owed",
+        "picks",
+        "rank",
+        "release",
+        "tie",
+        "weight",
+    )
 
     def __init__(self, item: T, order: float) -> None:
         # Of many schedules nothing is in the processor's cache: what is looked at for each pick lies together at the front.
@@ -71,6 +88,8 @@ class _Slot(Generic[T]):
         """Random and constant: decides between equals, differently in each process."""
         self.weight = 0
         """Scaled so that all weights are integers."""
+        self.rank = 0
+        """By `tie`, if there are many."""
         self.picks = 0
         """Since the last update."""
         self.owed = 0
@@ -120,6 +139,7 @@ class Schedule(Generic[T]):
     """
 
     __slots__ = (
+        "_by_rank",
         "_few",
         "_is_behind",
         "_is_new",
@@ -147,8 +167,12 @@ class Schedule(Generic[T]):
         """The weights have changed since the slots were made."""
         self._few: list[_Slot[T]] = []
         """All with a positive weight, if they are few; the heaps are empty then."""
-        self._ready: list[tuple[int, float, _Slot[T]]] = _NO_HEAP
-        self._waiting: list[tuple[int, float, _Slot[T]]] = _NO_HEAP
+        self._by_rank: list[_Slot[T]] = _NO_HEAP
+        """All with a positive weight, if they are many."""
+        self._ready: list[int] = _NO_HEAP
+        """By `due`, those that may come."""
+        self._waiting: list[int] = _NO_HEAP
+        """By `begins`, the others."""
         self.update(weights)
 
     @property
@@ -173,7 +197,7 @@ class Schedule(Generic[T]):
         self._is_new = False
         slot.pick(self._period)
         if not self._few:
-            heappush(self._waiting, (slot.begins, slot.tie, slot))
+            heappush(self._waiting, slot.begins << _RANK_BITS | slot.rank)
         return slot.item
 
     def _find(self, step: int) -> _Slot[T]:
@@ -189,13 +213,14 @@ class Schedule(Generic[T]):
 
     def _pop(self, step: int) -> _Slot[T]:
         """Take whose turn it is off the heaps."""
-        ready, waiting = self._ready, self._waiting
-        while waiting and (waiting[0][0] <= step or not ready):
-            _, tie, slot = heappop(waiting)
-            heappush(ready, (slot.due, tie, slot))
+        ready, waiting, by_rank = self._ready, self._waiting, self._by_rank
+        released = step + 1 << _RANK_BITS  # above all that begin by this step
+        while waiting and (waiting[0] < released or not ready):
+            rank = heappop(waiting) & _RANK
+            heappush(ready, by_rank[rank].due << _RANK_BITS | rank)
         if not ready:
             raise NoEndpoint
-        return heappop(ready)[2]
+        return by_rank[heappop(ready) & _RANK]
 
     def update(self, weights: Mapping[T, int | float]) -> None:
         """Take new weights over; each item that stays is owed what it was owed. Equal weights: no effect at all.
@@ -241,11 +266,14 @@ class Schedule(Generic[T]):
             first.begins = first.due = 0
         if len(slots) <= _FEW:
             self._few = slots
-            self._ready = self._waiting = _NO_HEAP
+            self._by_rank = self._ready = self._waiting = _NO_HEAP
         else:
             self._few = []
+            self._by_rank = sorted(slots, key=lambda slot: slot.tie)
+            for rank, slot in enumerate(self._by_rank):
+                slot.rank = rank
             self._ready = []
-            self._waiting = [(slot.begins, slot.tie, slot) for slot in slots]
+            self._waiting = [slot.begins << _RANK_BITS | slot.rank for slot in slots]
             heapify(self._waiting)
 
     def _lateness(self) -> int:
