@@ -35,14 +35,17 @@ _HOSTS: Final = by_name(lambda value: value if _AUTHORITY.fullmatch(value.strip(
 _USUAL_BYTES: Final = 8192
 # Of a first line: no idle connection is to hold a long one.
 _REMEMBERED_BYTES: Final = 256
+# To look for a byte by its number takes a tenth of the time that looking for a `bytes` of one takes.
+_SLASH, _HASH = b"/#"
 _USUAL_METHODS: Final = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
-# What is unusual in a target becomes 0. A table alone takes an eighth of the time that telling `translate` what to delete takes.
-_USUAL_IN_TARGET: Final = bytes(byte if ord("!") <= byte <= ord("~") and byte != ord("#") else 0 for byte in range(256))
+# What is unusual in a target becomes a slash, all else stays. A table alone takes an eighth of the time that telling `translate`
+# what to delete takes.
+_USUAL_IN_TARGET: Final = bytes(
+    byte if ord("!") <= byte <= ord("~") and byte != _HASH else _SLASH for byte in range(256)
+)
 _USUAL_END: Final = b" HTTP/1.1\r"
 # What llhttp says of HTTP/1.2, and of the first bytes of HTTP/2.
 _OTHER_VERSIONS: Final = frozenset({"Invalid HTTP version", "Pause on PRI/Upgrade"})
-# To look for a byte by its number takes a tenth of the time that looking for a `bytes` of one takes.
-_SLASH, _HASH = b"/#"
 # llhttp keeps a connection for either.
 _CONNECTION: Final = frozenset({b"connection", b"proxy-connection"})
 _CHECKED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", *_CONNECTION})

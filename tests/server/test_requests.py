@@ -150,6 +150,14 @@ def test_a_request_that_comes_at_once_is_read_as_one_that_comes_byte_by_byte(dat
         assert at_once == in_pieces
 
 
+def test_any_byte_in_a_target_is_judged_alike_however_the_request_comes() -> None:
+    for byte in range(256):
+        data = get(target=b"/a%cb" % byte)
+        assert [Seen.of(one) for one in read(data).requests] == [
+            Seen.of(one) for one in read(*data.partition(b"/")).requests
+        ]
+
+
 def test_nothing_is_read_behind_the_last_request_of_a_connection() -> None:
     assert len(read(get(b"Connection: close"), get()).requests) == 1
     assert len(read(get(version=b"HTTP/1.0"), get()).requests) == 1
