@@ -49,11 +49,8 @@ _MOST_OWED: Final = _UNIT - _UNIT // 64
 # schedules, none of them is at hand when its turn comes.
 _FEW: Final = 16
 
-# So many picks are worked out together, fewer until it shows that they will be made: a pick then needs one place in memory more,
-# and not two of each endpoint.
-_AHEAD: Final = 8
 
-_NONE: Final[list[Any]] = []  # for the many schedules that have no heap, or no picks ahead; never added to
+_NO_HEAP: Final[list[Any]] = []  # never added to
 # Heaps hold numbers, a step above the rank of a slot: these are compared in a fifth of the time of tuples, and with a third of
 # the memory.
 _RANK_BITS: Final = 32
@@ -142,12 +139,10 @@ class Schedule(Generic[T]):
     """
 
     __slots__ = (
-        "_ahead",
         "_by_rank",
         "_few",
         "_is_behind",
         "_is_new",
-        "_made",
         "_period",
         "_phase",
         "_random",
@@ -167,21 +162,16 @@ class Schedule(Generic[T]):
         self._total = 1
         self._period = _UNIT  # between two picks of one item, in steps times its divisor
         self._step = 0
-        """How many picks have been worked out since the last update."""
-        self._ahead: list[T] = _NONE
-        """The last of these."""
-        self._made = 0
-        """So many of the last have been made."""
         self._is_new = True
         self._is_behind = False
         """The weights have changed since the slots were made."""
         self._few: list[_Slot[T]] = []
         """All with a positive weight, if they are few; the heaps are empty then."""
-        self._by_rank: list[_Slot[T]] = _NONE
+        self._by_rank: list[_Slot[T]] = _NO_HEAP
         """All with a positive weight, if they are many."""
-        self._ready: list[int] = _NONE
+        self._ready: list[int] = _NO_HEAP
         """By `due`, those that may come."""
-        self._waiting: list[int] = _NONE
+        self._waiting: list[int] = _NO_HEAP
         """By `begins`, the others."""
         self.update(weights)
 
@@ -202,33 +192,13 @@ class Schedule(Generic[T]):
         """
         if self._is_behind:
             self._take_weights()
-        made = self._made
-        if made == len(self._ahead):
-            self._look_ahead()
-            made = 0
-        self._made = made + 1
-        return self._ahead[made]
-
-    def _look_ahead(self) -> None:
-        """Work out the next picks."""
-        ahead: list[T] = []
-        for _ in range(min(2 * len(self._ahead), _AHEAD) or 1):
-            self._step = step = self._step + 1
-            slot = self._find(step) if self._few else self._pop(step)
-            slot.pick(self._period)
-            if not self._few:
-                heappush(self._waiting, slot.begins << _RANK_BITS | slot.rank)
-            ahead.append(slot.item)
+        self._step = step = self._step + 1
+        slot = self._find(step) if self._few else self._pop(step)
         self._is_new = False
-        self._ahead = ahead
-
-    def _take_back(self) -> None:
-        """Let the picks that have not been made not count."""
-        for item in self._ahead[self._made :]:
-            self._slots[item].picks -= 1
-            self._step -= 1
-        self._ahead = _NONE
-        self._made = 0
+        slot.pick(self._period)
+        if not self._few:
+            heappush(self._waiting, slot.begins << _RANK_BITS | slot.rank)
+        return slot.item
 
     def _find(self, step: int) -> _Slot[T]:
         """Return whose turn it is, of a few."""
@@ -267,7 +237,6 @@ class Schedule(Generic[T]):
     def _take_weights(self) -> None:
         """Begin anew with the weights in force. Where they change every second, most requests meet that: hence no more passes than it needs."""
         self._is_behind = False
-        self._take_back()
         before, step, total_before = self._slots, self._step, self._total
         weights = {item: weight for item, weight in self._weights.items() if weight}
         scaled = _to_integers(list(weights.values()))
@@ -297,7 +266,7 @@ class Schedule(Generic[T]):
             first.begins = first.due = 0
         if len(slots) <= _FEW:
             self._few = slots
-            self._by_rank = self._ready = self._waiting = _NONE
+            self._by_rank = self._ready = self._waiting = _NO_HEAP
         else:
             self._few = []
             self._by_rank = sorted(slots, key=lambda slot: slot.tie)
