@@ -47,7 +47,7 @@ _INPUT: Final = select.EPOLLIN
 _OUTPUT: Final = select.EPOLLOUT
 _MAY_WRITE: Final = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
 # What one poll has found is passed on or put in line as a whole, and Trio waits for it, so a poll finds no more than so many
-# events. But those of endpoints shall be among them.
+# events; enough to find an endpoint's among those of many clients.
 _EVENTS_AT_ONCE: Final = 64
 # Of clients, between two polls, one of which costs a hundredth of what these cost. Of fewer, fewer writes leave together; of
 # more, more requests are under way.
@@ -75,6 +75,17 @@ class Pollable(Protocol):
         """Write what has waited for the end of the round; must not raise."""
 
 
+class _Client:
+    """A client's pollable, which is in line once at most, however much has come from it."""
+
+    __slots__ = ("events", "pollable")
+
+    def __init__(self, pollable: Pollable) -> None:
+        self.pollable = pollable
+        self.events = 0
+        """To pass on; with none it is not in line, or has been removed."""
+
+
 class Poller(trio.abc.Instrument):
     """Tells connections when there is something to do. Made once for a process, and run by its root nursery."""
 
@@ -82,9 +93,9 @@ class Poller(trio.abc.Instrument):
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._watched: dict[int, Pollable] = {}
-        self._clients: dict[int, Pollable] = {}
-        self._line: deque[tuple[int, int, Pollable]] = deque()
-        """Of clients, the descriptors and events that have been found and not passed on."""
+        self._clients: dict[int, _Client] = {}
+        self._line: deque[_Client] = deque()
+        """Those of whom there are events to pass on."""
         self._to_flush: list[Pollable] = []
         self._trios_epoll = -1
         self._trio_alone = select.poll()
@@ -93,7 +104,7 @@ class Poller(trio.abc.Instrument):
         """An eventfd that ends Trio's own wait."""
         self._failure: BaseException | None = None
         self._passes_single = False
-        """What is passed on is the only event that the poll has found."""
+        """What is passed on is all there is."""
         self._is_trio_needed = False
         """A task can run, or Trio's epoll has an event."""
 
@@ -108,7 +119,7 @@ class Poller(trio.abc.Instrument):
         fd = sock.fileno()
         self._epoll.register(fd, _WATCHED)
         if is_client:
-            self._clients[fd] = pollable
+            self._clients[fd] = _Client(pollable)
         else:
             self._watched[fd] = pollable
 
@@ -116,7 +127,9 @@ class Poller(trio.abc.Instrument):
         """End that. Close the socket next: that takes it out of the epoll."""
         fd = sock.fileno()
         self._watched.pop(fd, None)
-        self._clients.pop(fd, None)
+        client = self._clients.pop(fd, None)
+        if client is not None:
+            client.events = 0
 
     def flush_later(self, pollable: Pollable) -> None:
         """Call its `flush` once, when what has been found to do is done; at once where that is for a single event."""
@@ -176,17 +189,20 @@ class Poller(trio.abc.Instrument):
                 continue
             client = clients.get(fd)
             if client is not None:
-                self._line.append((fd, events, client))
+                if not client.events:
+                    self._line.append(client)
+                client.events |= events
             elif fd == self._trios_epoll:
                 self._is_trio_needed = True
 
     def _pass_line(self) -> None:
         """Pass on the events of the first in line."""
-        line, clients = self._line, self._clients
+        line = self._line
         for _ in range(min(len(line), _CLIENTS_AT_ONCE)):
-            fd, events, client = line.popleft()
-            if clients.get(fd) is client:  # meanwhile the descriptor may be closed, or another's
-                _tell(client, events)
+            client = line.popleft()
+            events, client.events = client.events, 0
+            if events:  # otherwise it was removed meanwhile
+                _tell(client.pollable, events)
 
     def _flush(self) -> None:
         pending = self._to_flush

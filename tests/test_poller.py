@@ -253,6 +253,33 @@ async def test_the_answer_to_one_client_comes_before_the_requests_of_later_ones(
             poller.remove(ours)
 
 
+async def test_a_client_is_in_line_once_however_much_it_sends_meanwhile(poller: Poller) -> None:
+    entries: list[str] = []
+    in_line: list[int] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(socket_pair()) for _ in range(40)]
+        last, lasts_peer = pairs[-1]
+
+        def send_more() -> None:
+            lasts_peer.send(b"y")
+            in_line.append(len(poller._line))  # noqa: SLF001 - it shows in nothing but memory
+
+        for place, (ours, _) in enumerate(pairs):
+            on_input = send_more if place in (0, 16, 32) else (lambda: None)
+            poller.add(ours, Diary(entries, f"{place} ", on_input=on_input), is_client=True)
+        await until_told(entries, "output", 40)
+        entries.clear()
+        for _, theirs in pairs:
+            theirs.send(b"x")
+        await until_told(entries, "input", 40)
+        assert in_line == [39, 23, 7]
+        assert inputs(entries) == [f"{place} " for place in range(40)]
+        assert not any(entry.endswith("ended") for entry in entries)
+        assert last.recv(10) == b"xyyy"
+        for ours, _ in pairs:
+            poller.remove(ours)
+
+
 async def test_the_last_in_line_is_told_though_nothing_else_happens(poller: Poller) -> None:
     entries: list[str] = []
     with ExitStack() as stack:
