@@ -51,12 +51,23 @@ class SocketStream(trio.abc.HalfCloseableStream):
     Args:
         sock: connected; made non-blocking, and owned by the stream from here on.
         poller: tells when there is something to read; it has to run.
-        is_client: the peer is a client; what it sends gives way to what endpoints answer.
+        gives_way: what the peer sends waits in line, behind answers; see `golb.poller`.
     """
 
-    __slots__ = ("_ended", "_failure", "_has_input", "_poller", "_reading", "_unsent", "_writing", "has_sent", "socket")
+    __slots__ = (
+        "_ended",
+        "_failure",
+        "_has_input",
+        "_poller",
+        "_reading",
+        "_unsent",
+        "_watch",
+        "_writing",
+        "has_sent",
+        "socket",
+    )
 
-    def __init__(self, sock: socket.socket, poller: Poller, *, is_client: bool = False) -> None:
+    def __init__(self, sock: socket.socket, poller: Poller, *, gives_way: bool = False) -> None:
         sock.setblocking(False)
         # Each write is a whole message or a large piece of one: waiting for more of it (Nagle) only adds delay.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -81,7 +92,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """Who waits for a full socket to take more."""
         self.has_sent = False
         """Bytes have left since this was last set to False, for who wants to know."""
-        poller.add(sock, self, is_client=is_client)
+        self._watch = poller.add(sock, self, gives_way=gives_way)
+
+    def give_way(self, *, gives_way: bool) -> None:
+        """Let what the peer sends from now on wait in line, or no more."""
+        self._watch.gives_way = gives_way
 
     async def receive_some(self, max_bytes: int | None = RECEIVE_BYTES) -> bytes:
         """Return at least one byte, or none at the end of the stream. Always yields to other tasks.

@@ -151,10 +151,10 @@ async def test_room_is_told_of_after_a_write_that_did_not_fit(poller: Poller) ->
         poller.remove(ours)
 
 
-@pytest.mark.parametrize(("is_client", "at_once"), [(False, 64), (True, 16)])
+@pytest.mark.parametrize(("gives_way", "at_once"), [(False, 64), (True, 16)])
 async def test_of_many_events_some_are_told_and_the_rest_next_time(
     poller: Poller,
-    is_client: bool,  # noqa: FBT001 - a case
+    gives_way: bool,  # noqa: FBT001 - a case
     at_once: int,
 ) -> None:
     entries: list[str] = []
@@ -162,7 +162,7 @@ async def test_of_many_events_some_are_told_and_the_rest_next_time(
     with ExitStack() as stack:
         pairs = [stack.enter_context(socket_pair()) for _ in range(150)]
         for ours, _ in pairs:
-            poller.add(ours, Diary(entries), is_client=is_client)
+            poller.add(ours, Diary(entries), gives_way=gives_way)
         await until_told(entries, "output", 150)
         entries.clear()
         for _, theirs in pairs:
@@ -217,7 +217,7 @@ async def test_an_endpoint_is_heard_before_clients_that_came_earlier(poller: Pol
         pairs = [stack.enter_context(socket_pair()) for _ in range(41)]
         *clients, endpoint = pairs
         for ours, _ in clients:
-            poller.add(ours, Diary(entries, "client "), is_client=True)
+            poller.add(ours, Diary(entries, "client "), gives_way=True)
         poller.add(endpoint[0], Diary(entries, "endpoint "))
         await until_told(entries, "output", 41)
         entries.clear()
@@ -240,7 +240,7 @@ async def test_the_answer_to_one_client_comes_before_the_requests_of_later_ones(
                 if number == 0:
                     endpoints_own.send(b"answer")
 
-            poller.add(ours, Diary(entries, f"{number} ", on_input=ask), is_client=True)
+            poller.add(ours, Diary(entries, f"{number} ", on_input=ask), gives_way=True)
         poller.add(endpoint, Diary(entries, "endpoint "))
         await until_told(entries, "output", 41)
         entries.clear()
@@ -251,6 +251,27 @@ async def test_the_answer_to_one_client_comes_before_the_requests_of_later_ones(
         assert inputs(entries) == [*names[:16], "endpoint ", *names[16:]]
         for ours, _ in [*clients, (endpoint, None)]:
             poller.remove(ours)
+
+
+async def test_who_gives_way_may_change(poller: Poller) -> None:
+    entries: list[str] = []
+    with socket_pair() as first, socket_pair() as second:
+        watches = [
+            poller.add(first[0], Diary(entries, "first ")),
+            poller.add(second[0], Diary(entries, "second "), gives_way=True),
+        ]
+        await until_told(entries, "output", 2)
+        for _ in range(2):
+            entries.clear()
+            for _, theirs in (second, first):
+                theirs.send(b"x")
+            await until_told(entries, "input", 2)
+            ahead, behind = ("first ", "second ") if watches[1].gives_way else ("second ", "first ")
+            assert inputs(entries) == [ahead, behind]
+            for watch in watches:
+                watch.gives_way = not watch.gives_way
+        poller.remove(first[0])
+        poller.remove(second[0])
 
 
 async def test_a_client_is_in_line_once_however_much_it_sends_meanwhile(poller: Poller) -> None:
@@ -266,7 +287,7 @@ async def test_a_client_is_in_line_once_however_much_it_sends_meanwhile(poller: 
 
         for place, (ours, _) in enumerate(pairs):
             on_input = send_more if place in (0, 16, 32) else (lambda: None)
-            poller.add(ours, Diary(entries, f"{place} ", on_input=on_input), is_client=True)
+            poller.add(ours, Diary(entries, f"{place} ", on_input=on_input), gives_way=True)
         await until_told(entries, "output", 40)
         entries.clear()
         for _, theirs in pairs:
@@ -286,7 +307,7 @@ async def test_the_last_in_line_is_told_though_nothing_else_happens(poller: Poll
         pairs = [stack.enter_context(socket_pair()) for _ in range(40)]
         last = Diary()
         for place, (ours, _) in enumerate(pairs):
-            poller.add(ours, Diary(entries) if place < 39 else last, is_client=True)
+            poller.add(ours, Diary(entries) if place < 39 else last, gives_way=True)
         await until_told(entries, "output", 39)
         for _, theirs in pairs:
             theirs.send(b"x")
@@ -300,7 +321,7 @@ async def test_a_client_is_heard_while_endpoints_always_answer(busy: Callable[[]
     told = busy()
     with socket_pair() as (ours, theirs):
         client = Diary()
-        poller.add(ours, client, is_client=True)
+        poller.add(ours, client, gives_way=True)
         await client.until("output")
         theirs.send(b"x")
         await client.until("input")
@@ -326,13 +347,13 @@ async def test_a_client_that_is_removed_while_it_is_in_line_is_not_told_nor_is_w
                 poller.remove(ours)
                 ours.close()
             os.dup2(new.fileno(), number)
-            poller.add(stack.enter_context(socket.socket(fileno=number)), Diary(entries, "new "), is_client=True)
+            poller.add(stack.enter_context(socket.socket(fileno=number)), Diary(entries, "new "), gives_way=True)
 
         for place, (ours, _) in enumerate(others):
             on_input = replace if place == 0 else (lambda: None)
-            poller.add(ours, Diary(entries, "other ", on_input=on_input), is_client=True)
-        poller.add(gone, Diary(entries, "gone "), is_client=True)
-        poller.add(followed, Diary(entries, "followed "), is_client=True)
+            poller.add(ours, Diary(entries, "other ", on_input=on_input), gives_way=True)
+        poller.add(gone, Diary(entries, "gone "), gives_way=True)
+        poller.add(followed, Diary(entries, "followed "), gives_way=True)
         await until_told(entries, "output", 22)
         entries.clear()
         for _, theirs in [*others, (None, gones_peer), (None, followeds_peer)]:
@@ -423,7 +444,7 @@ async def test_what_is_written_for_several_events_leaves_behind_them(poller: Pol
 async def busy(poller: Poller, request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], int]]:
     """Sockets that have input again as soon as they have been told of it, without a task; tells how often that was."""
     told = 0
-    count, is_client = request.param
+    count, gives_way = request.param
     with ExitStack() as stack:
         pairs = [stack.enter_context(socket_pair()) for _ in range(count)]
         for ours, theirs in pairs:
@@ -434,7 +455,7 @@ async def busy(poller: Poller, request: pytest.FixtureRequest) -> AsyncIterator[
                 ours.recv(1)
                 theirs.send(b"x")
 
-            poller.add(ours, Diary(on_input=ping), is_client=is_client)
+            poller.add(ours, Diary(on_input=ping), gives_way=gives_way)
             theirs.send(b"x")
         with trio.fail_after(BOUND_S):
             yield lambda: told

@@ -200,7 +200,7 @@ class Server:
     async def _serve(self, sock: socket.socket, address: tuple[str, int]) -> None:
         """Serve one connection. What goes wrong in it stays in it."""
         try:
-            stream = SocketStream(sock, self._poller, is_client=True)
+            stream = SocketStream(sock, self._poller, gives_way=True)
             peer = Peer(
                 client=(address[0].removeprefix("::ffff:"), address[1]),
                 server=sock.getsockname()[:2],

@@ -280,6 +280,7 @@ class Upstream:
             if connection.watcher is not None:
                 await connection.end_watch()
             await send(event)
+            connection.stream.give_way(gives_way=True)
             await relay_tunnel(connection, call)
             return
         # Whether trailers come is known only at the end, but has to be announced here.
@@ -295,7 +296,10 @@ class Upstream:
             call.came_whole = True
             last = answer.take_body()
         else:
+            # The answer has begun; what is to come of it takes turns with requests, whose answers wait for their beginning.
+            connection.stream.give_way(gives_way=True)
             last = await self._relay_body(connection, answer, call, by_pipe="golb.pipe" in call.extensions)
+            connection.stream.give_way(gives_way=False)
         call.bytes_out += len(last)
         await send({"type": "http.response.body", "body": last})
         if trailers:
