@@ -124,6 +124,9 @@ class ScriptedStream:
     def has_input(self) -> bool:
         return bool(self._pieces) or self._end is not End.SILENCE
 
+    def give_way(self, *, gives_way: bool) -> None:
+        """Nobody else has turns to take here."""
+
     def abort(self, *, reset: bool = False) -> None:
         if not self.closed:
             self.closed = True
