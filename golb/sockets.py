@@ -333,9 +333,10 @@ class SocketStream(trio.abc.HalfCloseableStream):
 
     def has_input(self) -> bool:
         """Tell whether a read would not wait: bytes are there, the end, or an error."""
-        if not self._has_input:
+        if not self._has_input and not self._watch.events:
             return False
-        # What looked like more may have been the end of a read that just fitted.
+        self._has_input = True
+        # What looked like more may have been the end of a read that just fitted, or only room to write.
         try:
             self.socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:

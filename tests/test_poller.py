@@ -301,6 +301,34 @@ async def test_a_client_is_in_line_once_however_much_it_sends_meanwhile(poller: 
             poller.remove(ours)
 
 
+async def test_who_is_removed_takes_no_turn_of_those_behind(poller: Poller) -> None:
+    entries: list[str] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(socket_pair()) for _ in range(40)]
+        endpoint, endpoints_own = stack.enter_context(socket_pair())
+
+        def remove_twenty() -> None:
+            for ours, _ in pairs[1:21]:
+                poller.remove(ours)
+            endpoints_own.send(b"x")
+
+        for place, (ours, _) in enumerate(pairs):
+            on_input = remove_twenty if place == 0 else (lambda: None)
+            poller.add(ours, Diary(entries, f"{place} ", on_input=on_input), gives_way=True)
+        poller.add(endpoint, Diary(entries, "endpoint "))
+        await until_told(entries, "output", 41)
+        entries.clear()
+        for _, theirs in pairs:
+            theirs.send(b"x")
+        await until_told(entries, "input", 21)
+        assert inputs(entries) == [f"{place} " for place in (0, *range(21, 36))] + [
+            "endpoint ",
+            *(f"{place} " for place in range(36, 40)),
+        ]
+        for ours, _ in [pairs[0], *pairs[21:], (endpoint, None)]:
+            poller.remove(ours)
+
+
 async def test_the_last_in_line_is_told_though_nothing_else_happens(poller: Poller) -> None:
     entries: list[str] = []
     with ExitStack() as stack:

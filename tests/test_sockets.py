@@ -6,7 +6,7 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -561,6 +561,34 @@ async def test_has_sent_stays_false_while_the_socket_takes_nothing(ends: Ends, p
     assert ends.stream.send_later(b"x")
     await trio.testing.wait_all_tasks_blocked()
     assert not ends.stream.has_sent
+
+
+async def test_has_input_knows_what_waits_in_line(poller: Poller) -> None:
+    """As it does for an endpoint that has closed behind a long answer, and would otherwise be asked again."""
+    seen: list[tuple[bool, bool]] = []
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(tcp_pair()) for _ in range(18)]
+        streams = [SocketStream(ours, poller, gives_way=True) for ours, _ in pairs]
+        silent = streams.pop()
+        await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked()  # sixteen at a time learn that they may write
+
+        async def read() -> None:
+            await streams[0].receive_some()
+            seen.append((streams[-1].has_input(), silent.has_input()))
+
+        async def serve() -> None:
+            await Fiber(read())
+
+        with trio.fail_after(BOUND_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(serve)
+                await trio.testing.wait_all_tasks_blocked()
+                for _, theirs in pairs[:-1]:
+                    theirs.send(b"x")
+        assert seen == [(True, False)]
+        for stream in [*streams, silent]:
+            stream.abort()
 
 
 async def test_has_input_tells_whether_a_read_would_wait(ends: Ends, pipe: Pipe) -> None:
