@@ -111,12 +111,15 @@ class Poller(trio.abc.Instrument):
         """A task can run, or Trio's epoll has an event."""
 
     def add(self, sock: socket.socket, pollable: Pollable, *, gives_way: bool = False) -> Watch:
-        """Begin to watch a socket; what is there already counts as new.
+        """Begin to watch a socket; what is there already counts as new. The result is where to change `gives_way`.
 
         Args:
             sock: non-blocking.
             pollable: learns of its events.
             gives_way: what comes from it waits in line, as what clients send does.
+
+        Raises:
+            OSError: epoll has no room left for it.
         """
         fd = sock.fileno()
         self._epoll.register(fd, _WATCHED)

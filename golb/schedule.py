@@ -48,10 +48,8 @@ _MOST_OWED: Final = _UNIT - _UNIT // 64
 # Of no more than so many, looking at each is faster, and needs but a few places in memory: where there are 100,000
 # schedules, none of them is at hand when its turn comes.
 _FEW: Final = 16
-
-
-_NO_HEAP: Final[list[Any]] = []  # never added to
-
+# For the few: of the lists that only many have, none is ever added to.
+_NO_HEAP: Final[list[Any]] = []
 # Heaps hold numbers, a step above the rank of a slot: these take less than half of the time that tuples take, and a third of
 # the memory.
 _RANK_BITS: Final = 32

@@ -31,12 +31,12 @@ _AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()
 _ABSOLUTE_FORM: Final = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 # What has been looked at once need not be looked at again: a client says the same Host with each request.
 _HOSTS: Final = by_name(lambda value: value if _AUTHORITY.fullmatch(value.strip(b" \t")) else None)
+# To look for a byte by its number takes a tenth of the time that looking for a `bytes` of one takes.
+_SLASH, _HASH = b"/#"
 # What most requests are: what llhttp would find to be that, and no refusal below applies to.
 _USUAL_BYTES: Final = 8192
 # Of a first line: no idle connection is to hold a long one.
 _REMEMBERED_BYTES: Final = 256
-# To look for a byte by its number takes a tenth of the time that looking for a `bytes` of one takes.
-_SLASH, _HASH = b"/#"
 _USUAL_METHODS: Final = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
 # What is unusual in a target becomes a slash, all else stays. A table alone takes an eighth of the time that telling `translate`
 # what to delete takes.
