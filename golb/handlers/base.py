@@ -73,7 +73,8 @@ class Handler(ABC):
     """
 
     runs_in_fibers = False
-    """It heeds the rule of `golb.fibers`, so that the server need not attach the fiber in which it calls it."""
+    """It heeds the rule of `golb.fibers`, so that the server need not attach the fiber in which it calls it; and it reads
+    `golb.target` in the scope, which has no `path`, `raw_path` and `query_string` then."""
 
     def __init__(self, context: HandlerContext) -> None:
         self.context = context

@@ -10,7 +10,8 @@ Beside ASGI's HTTP with the trailers extension, the scope's `extensions` offer:
       `receive` would tell of a disconnect. `receive` must have been called before.
   golb.tunnel: where the client has asked for it, `http.response.start` with status 101 makes the connection a tunnel: body events carry its bytes both
       ways, and `more_body` false is the end of that direction.
-`golb.target` in the scope is the request target in origin form, byte for byte (ASGI cannot tell `/?` from `/`).
+`golb.target` in the scope is the request target in origin form, byte for byte (ASGI cannot tell `/?` from `/`). To an application that runs in fibers, which
+is golb's own, it is told in place of `path`, `raw_path` and `query_string`.
 `golb.body_ready` tells whether the first `receive` returns without waiting for the client.
 The last `http.request` event of a chunked body has its `trailers`.
 """
@@ -134,9 +135,6 @@ class Connection:
             "http_version": "1.1",
             "method": "",
             "scheme": peer.scheme,
-            "path": "",
-            "raw_path": b"",
-            "query_string": b"",
             "root_path": "",
             "headers": [],
             "client": peer.client,
@@ -299,12 +297,17 @@ class Connection:
     def _scope(self) -> Event:
         request = self._request
         scope = self._scope_of_last
-        if request.target != self._last_target or request.method != self._last_method:
+        is_same_method = request.method == self._last_method
+        if not is_same_method or request.target != self._last_target:
             if len(request.target) <= _REMEMBERED_BYTES:
                 self._last_method, self._last_target = request.method, request.target
             else:
                 scope = scope.copy()
-            _tell_call(scope, request)
+            scope["golb.target"] = request.target
+            if not is_same_method:
+                scope["method"] = request.method.decode()
+            if not self._runs_in_fibers:
+                _tell_path(scope, request.target)
         scope = scope.copy()
         scope["headers"] = request.headers
         if request.http_1_0:
@@ -406,17 +409,15 @@ class Connection:
         return {"type": "http.request", "body": data, "more_body": bool(data)}
 
 
-def _tell_call(scope: Event, request: Request) -> None:
-    """Write into a scope what is called."""
-    path, query = request.target, b""
+def _tell_path(scope: Event, target: bytes) -> None:
+    """Write into a scope what ASGI has in place of a target."""
+    path, query = target, b""
     if _QUESTION_MARK in path:
         path, _, query = path.partition(b"?")
     text = path.decode()  # it is ASCII: the reader lets nothing else through
-    scope["method"] = request.method.decode()
     scope["path"] = unquote(text) if "%" in text else text
     scope["raw_path"] = path
     scope["query_string"] = query
-    scope["golb.target"] = request.target
 
 
 def _shown(target: bytes) -> str:

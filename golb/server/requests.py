@@ -37,6 +37,8 @@ _SLASH, _HASH = b"/#"
 _USUAL_BYTES: Final = 8192
 # Of a first line: no idle connection is to hold a long one.
 _REMEMBERED_BYTES: Final = 256
+_GET: Final = b"GET"
+_GET_AND_SPACE: Final = b"GET "
 _USUAL_METHODS: Final = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
 # What is unusual in a target becomes a slash, all else stays. A table alone takes an eighth of the time that telling `translate`
 # what to delete takes.
@@ -390,8 +392,13 @@ def _usual_call(line: bytes) -> tuple[bytes, bytes] | None:
     """Return method and target of the first line of a usual request; None: it is not one."""
     if not line.endswith(_USUAL_END):
         return None
-    method, _, target = line[: -len(_USUAL_END)].partition(b" ")
-    if method not in _USUAL_METHODS or not target.startswith(b"/") or target.translate(_USUAL_IN_TARGET) != target:
+    if line.startswith(_GET_AND_SPACE):  # nearly all are, and a slice takes a third of what the rest takes
+        method, target = _GET, line[len(_GET_AND_SPACE) : -len(_USUAL_END)]
+    else:
+        method, _, target = line[: -len(_USUAL_END)].partition(b" ")
+        if method not in _USUAL_METHODS:
+            return None
+    if not target.startswith(b"/") or target.translate(_USUAL_IN_TARGET) != target:
         return None
     return method, target
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Recorder:
     """An application that keeps a copy of each scope, spoils the scope itself, and answers with method and target."""
 
+    runs_in_fibers = False
+
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
 
@@ -77,6 +79,20 @@ async def test_each_scope_tells_its_own_call_whatever_was_called_before_and_done
         path, _, query = target.partition(b"?")
         assert (scope["method"], scope["golb.target"]) == (method.decode(), target)
         assert (scope["path"], scope["raw_path"], scope["query_string"]) == (unquote(path.decode()), path, query)
+        assert "mine" not in scope
+
+
+async def test_an_application_that_runs_in_fibers_is_told_the_target_alone() -> None:
+    recorder = Recorder()
+    recorder.runs_in_fibers = True
+    long = b"/" + b"l" * 1000
+    calls = [(b"GET", b"/a?b"), (b"PUT", b"/a?b"), (b"PUT", b"/%61"), (b"GET", long), (b"POST", b"/%61")]
+    async with running_server(recorder) as server, await server.connect() as client:
+        for method, target in calls:
+            await client.send(b"%b %b HTTP/1.1\r\nHost: a\r\n\r\n" % (method, target))
+            assert (await client.read_response()).body == b"%b %b" % (method, target)
+    for scope in recorder.scopes:
+        assert not {"path", "raw_path", "query_string"} & scope.keys()
         assert "mine" not in scope
 
 
