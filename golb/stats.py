@@ -46,12 +46,15 @@ OWN_BOUNDS_S: Final[tuple[float, ...]] = (
 )
 
 
-# Of what is counted of a function's calls, where each begins in its one list: a list for each would be far apart in memory,
-# and of many functions nothing is in the processor's cache when one is called.
+# What is counted of a function's calls stands in one list: of many functions nothing is in the processor's cache when one is
+# called, so what most calls count lies together. Each place of the three histograms is a row, and the rows go down from the
+# responses, the shortest durations last; these are at the end, so that what is no status has no place.
 _DURATION: Final = 0
-_FIRST_BYTE: Final = _DURATION + len(DURATION_BOUNDS_S) + 1
-_OWN: Final = _FIRST_BYTE + len(DURATION_BOUNDS_S) + 1
-_RESPONSES: Final = _OWN + len(OWN_BOUNDS_S) + 1  # at the end, so that what is no status has no place
+_FIRST_BYTE: Final = 1
+_OWN: Final = 2
+_ROW: Final = 3
+_RESPONSES: Final = _ROW * (len(DURATION_BOUNDS_S) + 1)
+_SHORTEST: Final = _RESPONSES - _ROW
 _ALL: Final = _RESPONSES + 10
 
 
@@ -107,18 +110,20 @@ class EndpointStats:
     )
 
     def __init__(self) -> None:
+        # What most calls count stands first, in one line of the processor's cache.
         self.calls = 0
         """Sent to it, or meant to be."""
-        self.retries = 0
-        """Of these, those that another endpoint had failed."""
-        self.failures = 0
-        """Of these, those that it has failed."""
-        self.of_1xx = self.of_2xx = self.of_3xx = self.of_4xx = self.of_5xx = 0
-        """Its answers that reached the client, by their status; beyond 599 is as good as 5xx (RFC 9110, 15)."""
+        self.of_2xx = 0
         self.bytes_in = 0
         """Bodies to it."""
         self.bytes_out = 0
         """Bodies from it."""
+        self.retries = 0
+        """Of these, those that another endpoint had failed."""
+        self.failures = 0
+        """Of these, those that it has failed."""
+        self.of_1xx = self.of_3xx = self.of_4xx = self.of_5xx = 0
+        """With `of_2xx`: its answers that reached the client, by their status; beyond 599 is as good as 5xx (RFC 9110, 15)."""
 
     def count(self, status: int) -> None:
         """Count an answer."""
@@ -205,11 +210,11 @@ class FunctionStats:
         """
         counts = self._counts
         counts[_RESPONSES + status // 100] += 1
-        counts[_DURATION + _place(duration_s, DURATION_BOUNDS_S)] += 1
+        counts[_SHORTEST + _DURATION - _ROW * _place(duration_s, DURATION_BOUNDS_S)] += 1
         self._duration_s += duration_s
-        counts[_FIRST_BYTE + _place(first_byte_s, DURATION_BOUNDS_S)] += 1
+        counts[_SHORTEST + _FIRST_BYTE - _ROW * _place(first_byte_s, DURATION_BOUNDS_S)] += 1
         self._first_byte_s += first_byte_s
-        counts[_OWN + _place(own_s, OWN_BOUNDS_S)] += 1
+        counts[_SHORTEST + _OWN - _ROW * _place(own_s, OWN_BOUNDS_S)] += 1
         self._own_s += own_s
 
     def report(self) -> dict[str, Any]:
@@ -218,10 +223,14 @@ class FunctionStats:
             "refused": {"no_endpoint": self.no_endpoint, "overloaded": self.overloaded, "loop": self.loops},
             "broken": self.broken,
             "gone": self.gone,
-            "duration": _report(self._counts[_DURATION:_FIRST_BYTE], DURATION_BOUNDS_S, self._duration_s),
-            "first_byte": _report(self._counts[_FIRST_BYTE:_OWN], DURATION_BOUNDS_S, self._first_byte_s),
-            "own": _report(self._counts[_OWN:_RESPONSES], OWN_BOUNDS_S, self._own_s),
+            "duration": self._histogram(_DURATION, DURATION_BOUNDS_S, self._duration_s),
+            "first_byte": self._histogram(_FIRST_BYTE, DURATION_BOUNDS_S, self._first_byte_s),
+            "own": self._histogram(_OWN, OWN_BOUNDS_S, self._own_s),
         }
+
+    def _histogram(self, which: int, bounds_s: tuple[float, ...], sum_s: float) -> dict[str, Any]:
+        places = self._counts[_SHORTEST + which :: -_ROW]
+        return _report(places[: len(bounds_s) + 1], bounds_s, sum_s)
 
 
 def _by_class(counts: list[int]) -> dict[str, int]:
