@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from golb.health import RestingEndpoints
+    from golb.schedule import Schedule
     from golb.stats import FunctionStats
     from golb.weights import WeightUpdate
 
@@ -97,39 +98,51 @@ class Route(Generic[T]):
     """One function: all its endpoints, and those that are no gateways."""
 
     __slots__ = (
+        "direct",
+        "direct_local",
         "endpoints",
         "epoch",
         "every",
         "function",
         "generation",
         "in_flight",
-        "is_limited",
         "limits",
         "local",
-        "name",
         "stats",
     )
 
-    def __init__(self, function: str, name: bytes, every: EndpointSet[T]) -> None:
-        self.function = function
-        self.name = name
-        """As it stands in a URL."""
-        self.every = every
-        self.local = every
-        """What a request may use that another load balancer forwarded: no gateway, so it cannot travel on. The same
-        set as `every` where no endpoint is a gateway."""
-        self.endpoints: dict[Endpoint, T] = {}
-        self.limits = NO_LIMITS
-        self.is_limited = False
-        """By these."""
+    def __init__(self, function: str, every: EndpointSet[T]) -> None:
+        # What each call looks at stands first, in one line of the processor's cache; see `golb.schedule`.
+        self.direct: Schedule[T] | None = None
+        """Whose turn it is of `every`, where that is all there is to ask: the function is not limited, and nobody rests."""
         self.in_flight = 0
         """Requests under way, kept by the caller."""
         self.stats: FunctionStats | None = None
         """What was counted of its calls, kept by the caller; there is none before the first."""
         self.epoch = 0
         """Of the resting endpoints, as of the last look at them."""
+        self.direct_local: Schedule[T] | None = None
+        """As `direct`, of `local`."""
+        self.every = every
+        self.local = every
+        """What a request may use that another load balancer forwarded: no gateway, so it cannot travel on. The same
+        set as `every` where no endpoint is a gateway."""
+        self.endpoints: dict[Endpoint, T] = {}
+        self.function = function
+        self.limits = NO_LIMITS
         self.generation = 0
         """Of the configuration that it follows."""
+
+    @property
+    def name(self) -> bytes:
+        """The function's, as it stands in a URL."""
+        return self.function.encode()
+
+    def settle(self) -> None:
+        """Note what is direct, after a change of anything else."""
+        is_limited = bool(self.limits.max_inflight)
+        self.direct = None if is_limited or self.every.resting else self.every.in_service
+        self.direct_local = None if is_limited or self.local.resting else self.local.in_service
 
 
 class Routes(Generic[T]):
@@ -192,10 +205,11 @@ class Routes(Generic[T]):
             self._adopt_configuration(route)
             route.every.update(route.every.weights)
             self._divide(route)
-            return
-        route.every.renew()
-        if route.local is not route.every:
-            route.local.renew()
+        else:
+            route.every.renew()
+            if route.local is not route.every:
+                route.local.renew()
+        route.settle()
 
     def apply(self, update: WeightUpdate) -> None:
         """Take an update over; picks go on where they were."""
@@ -207,10 +221,9 @@ class Routes(Generic[T]):
                 self._release(route.endpoints)
             return
         if route is None:
-            route = Route(update.function, name, self._endpoint_set({}))
+            route = Route(update.function, self._endpoint_set({}))
             self._by_name[name] = route
         route.limits = update.weights.limits
-        route.is_limited = bool(route.limits.max_inflight)
         before, by_endpoint = route.endpoints, update.weights.by_endpoint
         is_adopted = route.generation == self._generation
         self._adopt_configuration(route)
@@ -219,10 +232,12 @@ class Routes(Generic[T]):
             route.every.update(dict(zip(before.values(), by_endpoint.values(), strict=True)))
             if route.local is not route.every:
                 self._divide(route)
+            route.settle()
             return
         route.endpoints = {endpoint: self._acquire(endpoint) for endpoint in by_endpoint}
         route.every.update({route.endpoints[endpoint]: weight for endpoint, weight in by_endpoint.items()})
         self._divide(route)
+        route.settle()
         if route.stats is not None and before.keys() - route.endpoints.keys():
             route.stats.keep_only(route.endpoints.values())
         self._release(before)

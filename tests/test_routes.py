@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,9 @@ from golb.health import Health, RestingEndpoints, RestPolicy
 from golb.limits import Limits
 from golb.routes import Gateways, Routes, split_target
 from golb.weights import Endpoint, Weights, WeightUpdate
+
+if TYPE_CHECKING:
+    from golb.schedule import Schedule
 
 REPEATABLE = settings(derandomize=True, deadline=None)
 
@@ -284,14 +288,43 @@ def test_an_endpoint_that_its_last_function_leaves_rests_no_more_for_anyone() ->
     assert route.every.resting == []
 
 
+def test_a_schedule_is_direct_while_no_endpoint_of_it_rests() -> None:
+    connections = Connections()
+    resting = RestingEndpoints(RestPolicy())
+    routes = Routes(Gateways.parse("10.0.3.1"), connections.begin, connections.end, resting, random=Random(0))
+    routes.apply(put("f", {POD_1: 1, POD_2: 1, GATEWAY: 1}))
+    route = routes.get(b"f")
+    assert route is not None
+
+    def direct() -> list[Schedule[Opened] | None]:
+        assert routes.get(b"f") is route
+        return [route.direct, route.direct_local]
+
+    every, local = route.every.in_service, route.local.in_service
+    assert direct() == [every, local]
+    gateway = route.endpoints[GATEWAY].health
+    resting.fail(gateway, 0.0, "refused", unsent=True, trial=False)
+    assert direct() == [None, local]
+    resting.fail(route.endpoints[POD_1].health, 0.0, "refused", unsent=True, trial=False)
+    assert direct() == [None, None]
+    routes.apply(put("f", {POD_1: 1, POD_2: 2, GATEWAY: 1}))
+    assert direct() == [None, None]
+    resting.succeed(route.endpoints[POD_1].health, trial=True)
+    assert direct() == [None, local]
+    resting.succeed(gateway, trial=True)
+    assert direct() == [every, local]
+    routes.reconfigure(Gateways(), panic_threshold=0.5)
+    assert direct() == [every, every]
+
+
 def test_a_functions_limits_are_those_of_its_last_update() -> None:
     routes = routes_with(Connections())
     routes.apply(WeightUpdate("f", Weights({POD_1: 1}, Limits(max_inflight=5)), 1))
     route = routes.get(b"f")
     assert route is not None
-    assert (route.limits, route.is_limited) == (Limits(max_inflight=5), True)
+    assert (route.limits, route.direct, route.direct_local) == (Limits(max_inflight=5), None, None)
     routes.apply(WeightUpdate("f", Weights({POD_1: 1}, Limits(max_inflight=0, queue=1)), 2))
-    assert route.is_limited is False
+    assert route.direct is route.direct_local is route.every.in_service
     routes.apply(put("f", {POD_1: 1}))
     assert route.limits == Limits()
 

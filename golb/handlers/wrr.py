@@ -143,15 +143,15 @@ class WeightedRoundRobinHandler(Handler):
         try:
             if not headers.is_plain or scope["http_version"] >= "2":
                 await _take_what_has_arrived(call, scope, headers)
-            endpoints = None if route is None else route.local if headers.forwarded else route.every
-            # What nearly every request meets: no bound to keep, and nobody rests.
-            if route is None or endpoints is None or places.is_limited or route.is_limited or endpoints.resting:
+            schedule = None if route is None else route.direct_local if headers.forwarded else route.direct
+            # What nearly every request meets is a schedule: no bound to keep, and nobody rests.
+            if route is None or schedule is None or places.is_limited:
                 caller = Caller(name, headers.forwarded, is_replayable(call.method, more_body=call.more_body))
                 route, destination = await places.enter(caller, None if call.more_body else receive)
                 lead[2] = (self._mark, _now())
                 call.ready_s = perf_counter()
             else:
-                destination = endpoints.in_service.next()
+                destination = schedule.next()
                 places.begin(route, destination)
         except (NoFunction, NoEndpoint, Overloaded) as exc:
             lack = exc.with_traceback(None)  # which leads here: kept, the two would be a cycle
