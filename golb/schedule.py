@@ -28,7 +28,7 @@ just-in-time processes (1993); Bennett and Zhang, WF2Q (1996).
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from bisect import insort
 from math import lcm
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
@@ -48,15 +48,15 @@ _MOST_OWED: Final = _UNIT - _UNIT // 64
 # Of no more than so many, looking at each is faster, and needs but a few places in memory: where there are 100,000
 # schedules, none of them is at hand when its turn comes.
 _FEW: Final = 16
-# For the few: of the lists that only many have, none is ever added to.
-_NO_HEAP: Final[list[Any]] = []
-# Heaps hold numbers, a step above the rank of a slot: these take less than half of the time that tuples take, and a third of
-# the memory.
+# Those that may come stand as one number each, what is due above the rank: these take less than half of the time that tuples
+# take, and a third of the memory.
 _RANK_BITS: Final = 32
 _RANK: Final = (1 << _RANK_BITS) - 1
+# More at once are sorted in among those that may come, fewer are put each in its place.
+_AT_ONCE: Final = 8
 
 
-class _Slot(Generic[T]):
+class _Slot:
     """One endpoint with a positive weight."""
 
     __slots__ = (
@@ -68,37 +68,35 @@ class _Slot(Generic[T]):
         "order",
         "owed",
         "picks",
-        "rank",
         "release",
         "tie",
         "weight",
     )
 
-    def __init__(self, item: T, order: float) -> None:
-        # Of many schedules nothing is in the processor's cache: what is looked at for each pick lies together at the front.
+    def __init__(self, item: Any, order: int) -> None:
+        # Of many schedules nothing is in the processor's cache. With eleven attributes, none of them a float, and no type
+        # variable, a slot is 128 bytes long, two lines of the cache, and what is looked at for each pick stands in the first.
         self.begins = 0
         """The first step at which the next pick may come."""
         self.due = 0
         """The last one."""
-        self.tie = 0.0
+        self.tie = 0
         """The lowest goes first of equal deadlines: what is rare breaks up the runs of what is not; else by `order`."""
         self.item = item
-        self.order = order
-        """Random and constant: decides between equals, differently in each process."""
-        self.weight = 0
-        """Scaled so that all weights are integers."""
-        self.rank = 0
-        """By `tie`, if there are many."""
-        self.picks = 0
-        """Since the last update."""
-        self.owed = 0
-        """At the last update, in units; the sum over all slots is 0."""
-        self.divisor = 1
-        """The weight in units; what follows is in steps times this."""
         self.release = 0
         """Of the next pick: it may come behind this."""
         self.deadline = 0
         """Of the next pick: it must come before this has passed."""
+        self.divisor = 1
+        """The weight in units; the two above are in steps times this."""
+        self.weight = 0
+        """Scaled so that all weights are integers."""
+        self.picks = 0
+        """Since the last update."""
+        self.owed = 0
+        """At the last update, in units; the sum over all slots is 0."""
+        self.order = order
+        """Random and constant, of 2**32: decides between equals, differently in each process."""
 
     def begin(self, total: int, lateness: int, phase: int) -> None:
         """Begin to count, from what is owed.
@@ -112,8 +110,8 @@ class _Slot(Generic[T]):
         deadline_offset = max(owed - lateness * weight // total, -_UNIT)
         release_offset = max(min(owed, _UNIT), deadline_offset) - phase * weight // total
         self.picks = 0
-        self.tie = self.order / 4 + weight / total
         self.divisor = weight * _UNIT
+        self.tie = self.order // 4 + weight * _UNIT // total
         self.release = -release_offset * total
         self.deadline = (_UNIT - deadline_offset) * total
         self._set_steps()
@@ -130,6 +128,55 @@ class _Slot(Generic[T]):
         self.due = -(-self.deadline // self.divisor)
 
 
+class _Many:
+    """Of many endpoints, those that may come in the order in which they are due, the others by the step from which on they may.
+
+    Args:
+        slots: all of them; the first step is 1.
+    """
+
+    __slots__ = ("_by_rank", "_ready", "_waiting")
+
+    def __init__(self, slots: list[_Slot]) -> None:
+        self._by_rank = sorted(slots, key=lambda slot: slot.tie)
+        self._ready: list[int] = []
+        """Negative and in order, so that the first that is due is the last in the list, and taken off it at once."""
+        self._waiting: dict[int, list[int]] = {}
+        """The same numbers."""
+        for rank, slot in enumerate(self._by_rank):
+            slot.tie = rank
+            self.put(slot, 1)
+
+    def put(self, slot: _Slot, step: int) -> None:
+        """Put in one whose next pick may come at a step at the earliest."""
+        begins = max(slot.begins, step)
+        number = -(slot.due << _RANK_BITS | slot.tie)
+        waiting = self._waiting.get(begins)
+        if waiting is None:
+            self._waiting[begins] = [number]
+        else:
+            waiting.append(number)
+
+    def take(self, step: int) -> _Slot:
+        """Take out whose turn it is; each step is asked for once, one after the other, and what was taken put in again."""
+        ready = self._ready
+        released = self._waiting.pop(step, None)
+        # By the law there is always one; if there were none, who may come first would come early.
+        while released is not None or not ready:
+            _put_in_order(ready, released or self._waiting.pop(min(self._waiting)))
+            released = None
+        return self._by_rank[-ready.pop() & _RANK]
+
+
+def _put_in_order(ready: list[int], released: list[int]) -> None:
+    if len(released) > _AT_ONCE:
+        ready += released
+        ready.sort()
+    else:
+        for number in released:
+            insort(ready, number)
+
+
 class Schedule(Generic[T]):
     """Smooth weighted round robin over any hashable items; not safe for threads, never waits.
 
@@ -138,40 +185,34 @@ class Schedule(Generic[T]):
     """
 
     __slots__ = (
-        "_by_rank",
         "_few",
         "_is_behind",
         "_is_new",
+        "_many",
         "_period",
         "_phase",
         "_random",
-        "_ready",
         "_slots",
         "_step",
-        "_total",
-        "_waiting",
         "_weights",
     )
 
     def __init__(self, weights: Mapping[T, int | float], *, random: Random | None = None) -> None:
-        self._random = random or Random()  # noqa: S311 - a phase is no secret
-        self._phase = int(self._random.random() * (_UNIT - _UNIT // 1024))
-        self._weights: Mapping[T, int | float] = {}
-        self._slots: dict[T, _Slot[T]] = {}
-        self._total = 1
-        self._period = _UNIT  # between two picks of one item, in steps times its divisor
-        self._step = 0
-        self._is_new = True
+        # Two lines as well, for the type variable takes the room of two attributes; and first what is looked at for each pick.
         self._is_behind = False
         """The weights have changed since the slots were made."""
-        self._few: list[_Slot[T]] = []
-        """All with a positive weight, if they are few; the heaps are empty then."""
-        self._by_rank: list[_Slot[T]] = _NO_HEAP
+        self._is_new = True
+        self._step = 0
+        self._few: tuple[_Slot, ...] = ()
+        """All with a positive weight, if they are few."""
+        self._period = _UNIT
+        """Between two picks of one item, in steps times its divisor: the total of the weights, in units."""
+        self._many: _Many | None = None
         """All with a positive weight, if they are many."""
-        self._ready: list[int] = _NO_HEAP
-        """By `due`, those that may come."""
-        self._waiting: list[int] = _NO_HEAP
-        """By `begins`, the others."""
+        self._slots: dict[T, _Slot] = {}
+        self._weights: Mapping[T, int | float] = {}
+        self._random = random or Random()  # noqa: S311 - a phase is no secret
+        self._phase = int(self._random.random() * (_UNIT - _UNIT // 1024))
         self.update(weights)
 
     @property
@@ -192,16 +233,23 @@ class Schedule(Generic[T]):
         if self._is_behind:
             self._take_weights()
         self._step = step = self._step + 1
-        slot = self._find(step) if self._few else self._pop(step)
+        many = self._many
+        if self._few:
+            slot = self._find(step)
+        elif many is not None:
+            slot = many.take(step)
+        else:
+            raise NoEndpoint
         self._is_new = False
         slot.pick(self._period)
-        if not self._few:
-            heappush(self._waiting, slot.begins << _RANK_BITS | slot.rank)
-        return slot.item
+        if many is not None:
+            many.put(slot, step + 1)
+        item: T = slot.item
+        return item
 
-    def _find(self, step: int) -> _Slot[T]:
+    def _find(self, step: int) -> _Slot:
         """Return whose turn it is, of a few."""
-        found: _Slot[T] | None = None
+        found: _Slot | None = None
         for slot in self._few:
             if slot.begins > step:
                 continue
@@ -209,17 +257,6 @@ class Schedule(Generic[T]):
                 found = slot
         # By the law there is always one; if there were none, who may come first would come early, as from the heaps.
         return found or min(self._few, key=lambda slot: (slot.begins, slot.tie))
-
-    def _pop(self, step: int) -> _Slot[T]:
-        """Take whose turn it is off the heaps."""
-        ready, waiting, by_rank = self._ready, self._waiting, self._by_rank
-        released = step + 1 << _RANK_BITS  # above all that begin by this step
-        while waiting and (waiting[0] < released or not ready):
-            rank = heappop(waiting) & _RANK
-            heappush(ready, by_rank[rank].due << _RANK_BITS | rank)
-        if not ready:
-            raise NoEndpoint
-        return by_rank[heappop(ready) & _RANK]
 
     def update(self, weights: Mapping[T, int | float]) -> None:
         """Take new weights over; each item that stays is owed what it was owed. Equal weights: no effect at all.
@@ -236,12 +273,12 @@ class Schedule(Generic[T]):
     def _take_weights(self) -> None:
         """Begin anew with the weights in force. Where they change every second, most requests meet that: hence no more passes than it needs."""
         self._is_behind = False
-        before, step, total_before = self._slots, self._step, self._total
+        before, step, total_before = self._slots, self._step, self._period // _UNIT
         weights = {item: weight for item, weight in self._weights.items() if weight}
         scaled = _to_integers(list(weights.values()))
-        self._slots = {item: before.get(item) or _Slot(item, self._random.random()) for item in weights}
+        self._slots = {item: before.get(item) or _Slot(item, int(self._random.random() * _UNIT)) for item in weights}
         slots = list(self._slots.values())
-        self._total = total = sum(scaled) or 1
+        total = sum(scaled) or 1
         self._period = total * _UNIT
         self._step = 0
         # Of a slot that is new, all this is 0.
@@ -254,7 +291,7 @@ class Schedule(Generic[T]):
         lateness = 0
         owed_in_all = sum([slot.owed for slot in slots if slot.owed > 0])
         if owed_in_all > _MOST_OWED:
-            lateness = self._lateness()
+            lateness = _lateness(slots, total)
             owed_in_all = sum([max(slot.owed - lateness * slot.weight // total, 0) for slot in slots])
         # The phase takes the room that the owed picks leave below one.
         phase = self._phase * max(_UNIT - owed_in_all, 0) // _UNIT
@@ -263,33 +300,25 @@ class Schedule(Generic[T]):
         if self._is_new and slots:
             first = self._random.choices(slots, [slot.weight / total for slot in slots])[0]
             first.begins = first.due = 0
-        if len(slots) <= _FEW:
-            self._few = slots
-            self._by_rank = self._ready = self._waiting = _NO_HEAP
-        else:
-            self._few = []
-            self._by_rank = sorted(slots, key=lambda slot: slot.tie)
-            for rank, slot in enumerate(self._by_rank):
-                slot.rank = rank
-            self._ready = []
-            self._waiting = [slot.begins << _RANK_BITS | slot.rank for slot in slots]
-            heapify(self._waiting)
+        is_few = len(slots) <= _FEW
+        self._few = tuple(slots) if is_few else ()
+        self._many = None if is_few else _Many(slots)
 
-    def _lateness(self) -> int:
-        """Return by how many steps, in units, all deadlines must move so that what is owed comes to less than one pick.
 
-        Newton's method on sum(max(0, owed - lateness * w / W)), which is convex and falls: from the left it ends exactly.
-        """
-        lateness = 0
-        total = self._total
-        late = list(self._slots.values())
-        while True:
-            late = [slot for slot in late if slot.owed * total > lateness * slot.weight]
-            weight = sum(slot.weight for slot in late)
-            excess = sum(slot.owed for slot in late) - lateness * weight // total - _MOST_OWED
-            if excess <= 0:
-                return lateness
-            lateness += -(-excess * total // weight)
+def _lateness(slots: list[_Slot], total: int) -> int:
+    """Return by how many steps, in units, all deadlines must move so that what is owed comes to less than one pick.
+
+    Newton's method on sum(max(0, owed - lateness * w / W)), which is convex and falls: from the left it ends exactly.
+    """
+    lateness = 0
+    late = slots
+    while True:
+        late = [slot for slot in late if slot.owed * total > lateness * slot.weight]
+        weight = sum(slot.weight for slot in late)
+        excess = sum(slot.owed for slot in late) - lateness * weight // total - _MOST_OWED
+        if excess <= 0:
+            return lateness
+        lateness += -(-excess * total // weight)
 
 
 def _to_integers(weights: list[int | float]) -> list[int]:
