@@ -95,7 +95,8 @@ class Poller(trio.abc.Instrument):
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
-        self._watched: dict[int, Watch] = {}
+        self._watched: list[Watch | None] = []
+        """By descriptor: small numbers, as the kernel gives the smallest that is free."""
         self._line: deque[Watch] = deque()
         """Those that give way, and of whom there are events to pass on."""
         self._to_flush: list[Pollable] = []
@@ -123,13 +124,20 @@ class Poller(trio.abc.Instrument):
         """
         fd = sock.fileno()
         self._epoll.register(fd, _WATCHED)
+        self._make_room_for(fd)
         watch = self._watched[fd] = Watch(pollable, gives_way=gives_way)
         return watch
 
+    def _make_room_for(self, fd: int) -> None:
+        watched = self._watched
+        watched += [None] * (fd + 1 - len(watched))
+
     def remove(self, sock: socket.socket) -> None:
         """End that. Close the socket next: that takes it out of the epoll."""
-        watch = self._watched.pop(sock.fileno(), None)
+        fd = sock.fileno()
+        watch = self._watched[fd] if 0 <= fd < len(self._watched) else None
         if watch is not None:
+            self._watched[fd] = None
             watch.events = 0
 
     def flush_later(self, pollable: Pollable) -> None:
@@ -184,7 +192,7 @@ class Poller(trio.abc.Instrument):
         watched = self._watched
         # What goes on here may close descriptors of the events behind it, but opens none: no descriptor is mistaken.
         for fd, events in found:
-            watch = watched.get(fd)
+            watch = watched[fd]
             if watch is None:
                 if fd == self._trios_epoll:
                     self._is_trio_needed = True
@@ -231,6 +239,7 @@ class Poller(trio.abc.Instrument):
         try:
             await trio.lowlevel.wait_readable(self._bell)  # from here on Trio's epoll knows it
             self._trios_epoll = _epoll_that_watches(self._bell)
+            self._make_room_for(self._trios_epoll)
             self._epoll.register(self._trios_epoll, _INPUT)
             self._trio_alone.register(self._trios_epoll, select.POLLIN)
             trio.lowlevel.add_instrument(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import select
 import socket
 from contextlib import ExitStack, suppress
@@ -126,6 +127,30 @@ async def test_nobody_is_told_of_a_socket_that_was_removed(poller: Poller) -> No
         await stays.until("input")
         assert gone.entries == []
         poller.remove(other)
+
+
+async def test_to_remove_what_is_not_watched_or_closed_already_harms_nobody(poller: Poller) -> None:
+    with socket_pair() as (closed, never), socket_pair() as (ours, theirs):
+        diary = Diary()
+        poller.add(closed, Diary())
+        poller.add(ours, diary)
+        closed.close()
+        for sock in (closed, never):
+            poller.remove(sock)
+        theirs.send(b"heard")
+        await diary.until("input")
+        poller.remove(ours)
+        poller.remove(ours)
+
+
+async def test_a_descriptor_far_above_all_others_is_watched(poller: Poller) -> None:
+    with socket_pair() as (ours, theirs), socket.socket(fileno=fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 500)) as high:
+        high.setblocking(False)
+        diary = Diary()
+        poller.add(high, diary)
+        theirs.send(b"heard")
+        await diary.until("input")
+        poller.remove(high)
 
 
 async def test_a_socket_that_is_removed_by_the_news_of_another_is_not_told_its_own(poller: Poller) -> None:

@@ -24,8 +24,10 @@ def giving_way(golb: RunningGolb, *, clients: bool) -> list[bool]:
     # In which order that has them told is the poller's tests'; here it would show under load only.
     return [
         watch.gives_way
-        for watch in golb.poller._watched.values()  # noqa: SLF001 - as above
-        if isinstance(watch.pollable, SocketStream) and (watch.pollable.socket.getsockname()[1] == golb.port) is clients
+        for watch in golb.poller._watched  # noqa: SLF001 - as above
+        if watch is not None
+        and isinstance(watch.pollable, SocketStream)
+        and (watch.pollable.socket.getsockname()[1] == golb.port) is clients
     ]
 
 
