@@ -132,6 +132,10 @@ class Answer:
         return b"".join(body)
 
 
+NO_ANSWER: Final = Answer()
+"""To no request; never written to."""
+
+
 class AnswerReader:
     """Turns the bytes of one connection into answers, one for each `begin`."""
 
@@ -165,6 +169,10 @@ class AnswerReader:
         self.answer = answer = Answer()
         answer.head_request = head_request
         return answer
+
+    def end(self) -> None:
+        """Let go of an answer that has been used, until there is another `begin`."""
+        self.answer = NO_ANSWER
 
     def feed(self, data: bytes) -> None:
         """Take bytes in.

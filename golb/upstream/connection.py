@@ -9,7 +9,7 @@ import trio
 from golb.errors import UpstreamError
 from golb.pipes import PIPE_BYTES
 from golb.sockets import RECEIVE_BYTES, ByteStream
-from golb.upstream.answers import AnswerReader
+from golb.upstream.answers import NO_ANSWER, AnswerReader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -235,7 +235,11 @@ class UpstreamConnection:
         self._is_watched = False
         self._was_kept = True
         self.stream.has_sent = False
-        return self.answer.complete and self._reader.reusable and self.stream.is_flushed
+        is_complete = self.answer.complete
+        # Now, while it is in the processor's cache, and the next answer takes its place there.
+        self.answer = NO_ANSWER
+        self._reader.end()
+        return is_complete and self._reader.reusable and self.stream.is_flushed
 
     def abort(self, failure: GolbError | None = None) -> None:
         """Close at once; whoever waits on the connection gets `failure`."""
