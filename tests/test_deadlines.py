@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from typing import TYPE_CHECKING
+
 import trio
 import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from golb.deadlines import TICK_S, Deadlines, TimeoutQueue
+from golb.deadlines import TICK_S, Deadlines, TimeoutQueue, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TIMEOUT_S = 1.0
+
+
+def start(queue: TimeoutQueue[str], items: Iterable[str]) -> dict[str, Wait]:
+    """Let each of them wait, one after the other; return their places."""
+    waits = {item: Wait() for item in items}
+    for item, wait in waits.items():
+        queue.start(wait, item)
+    return waits
 
 
 async def test_what_has_waited_long_enough_is_found(
@@ -17,24 +34,70 @@ async def test_what_has_waited_long_enough_is_found(
     deadlines = Deadlines()
     queue: TimeoutQueue[str] = deadlines.queue(TIMEOUT_S, str)
     await nursery.start(deadlines.run)
-    queue.start("first")
+    first = start(queue, ["first"])
     await trio.sleep(TIMEOUT_S / 2)
-    queue.start("second")
+    start(queue, ["second"])
     assert (queue.oldest(TIMEOUT_S / 4), queue.oldest(TIMEOUT_S * 3 / 4)) == ("first", None)
-    queue.stop("first")
+    queue.stop(first["first"])
     assert (queue.oldest(), queue.oldest(TIMEOUT_S / 4)) == ("second", None)
 
 
 async def test_what_has_waited_for_longest_is_the_oldest() -> None:
     queue: TimeoutQueue[str] = Deadlines().queue(TIMEOUT_S, str)
     assert queue.oldest() is None
-    for item in "abc":
-        queue.start(item)
+    waits = start(queue, "abc")
     assert queue.oldest() == "a"
-    queue.restart("a")
+    queue.restart(waits["a"])
     assert queue.oldest() == "b"
-    queue.stop("b")
-    assert (queue.oldest(), list(queue)) == ("c", ["c", "a"])
+    queue.stop(waits["b"])
+    assert (queue.oldest(), queue.waited(0)) == ("c", ["c", "a"])
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["start", "stop", "restart"]), st.integers(0, 1), st.integers(0, 4))))
+def test_through_any_changes_each_place_is_in_the_queue_that_it_was_put_in_last_behind_those_before(
+    changes: list[tuple[str, int, int]],
+) -> None:
+    deadlines = Deadlines()
+    queues: list[TimeoutQueue[int]] = [deadlines.queue(TIMEOUT_S, str) for _ in range(2)]
+    waits = [Wait() for _ in range(5)]
+    expected: list[list[int]] = [[], []]
+    for change, place, item in changes:
+        if change == "start":
+            queues[place].start(waits[item], item)
+        elif change == "stop":
+            queues[place].stop(waits[item])
+        else:
+            queues[place].restart(waits[item])
+        was_there = item in expected[place]
+        if change == "start" or was_there:
+            for held in expected:
+                if item in held:
+                    held.remove(item)
+        if change == "start" or (change == "restart" and was_there):
+            expected[place].append(item)
+        assert [queue.waited(0) for queue in queues] == expected
+        assert [len(queue) for queue in queues] == [len(held) for held in expected]
+        assert [queue.oldest() for queue in queues] == [held[0] if held else None for held in expected]
+
+
+def test_a_thing_that_waits_no_more_is_not_held() -> None:
+    class Thing:
+        def __init__(self) -> None:
+            self.wait = Wait()
+
+    queue: TimeoutQueue[Thing] = Deadlines().queue(TIMEOUT_S, str)
+    things = [Thing() for _ in range(3)]
+    for thing in things:
+        queue.start(thing.wait, thing)
+    gone = weakref.ref(things[1])
+    queue.stop(things[1].wait)
+    gc.disable()  # not by looking for cycles: connections come and go by the thousand
+    try:
+        del things[1], thing
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_whatever_waits_too_long_is_taken_out_no_more_than_two_ticks_late_and_never_early(
@@ -46,12 +109,11 @@ async def test_whatever_waits_too_long_is_taken_out_no_more_than_two_ticks_late_
     queue: TimeoutQueue[str] = deadlines.queue(TIMEOUT_S, lambda item: overdue.append((item, trio.current_time())))
     await nursery.start(deadlines.run)
     began_s = trio.current_time()
-    for item in ("stops", "waits", "begins anew"):
-        queue.start(item)
+    waits = start(queue, ["stops", "waits", "begins anew"])
     await trio.sleep(TIMEOUT_S / 2)
-    queue.stop("stops")
-    queue.restart("begins anew")
-    queue.restart("never began")
+    queue.stop(waits["stops"])
+    queue.restart(waits["begins anew"])
+    queue.restart(Wait())
     await trio.sleep(TIMEOUT_S * 2)
     assert [item for item, _ in overdue] == ["waits", "begins anew"]
     for (_, ended_s), due_s in zip(overdue, (TIMEOUT_S, TIMEOUT_S * 1.5), strict=True):
@@ -64,7 +126,7 @@ async def test_a_timeout_of_0_is_none(nursery: trio.Nursery, autojump_clock: tri
     deadlines = Deadlines()
     queue: TimeoutQueue[str] = deadlines.queue(0, str)
     await nursery.start(deadlines.run)
-    queue.start("waits")
+    start(queue, ["waits"])
     await trio.sleep(1000 * TICK_S)
     assert queue.oldest() == "waits"
 
@@ -77,7 +139,7 @@ async def test_another_time_holds_for_what_waits_already(
     deadlines = Deadlines()
     queue: TimeoutQueue[str] = deadlines.queue(0, overdue.append)
     await nursery.start(deadlines.run)
-    queue.start("waits")
+    start(queue, ["waits"])
     await trio.sleep(TIMEOUT_S)
     queue.timeout_s = 3 * TIMEOUT_S
     await trio.sleep(TIMEOUT_S)
@@ -95,9 +157,46 @@ async def test_what_has_waited_for_some_time_is_told(
     queue: TimeoutQueue[str] = deadlines.queue(0, str)
     await nursery.start(deadlines.run)
     for item in "ab":
-        queue.start(item)
+        start(queue, [item])
         await trio.sleep(TIMEOUT_S)
-    queue.start("c")
+    start(queue, ["c"])
     assert queue.waited(TIMEOUT_S * 3 / 2) == ["a"]
     assert queue.waited(TIMEOUT_S / 2) == ["a", "b"]
     assert queue.waited(0) == ["a", "b", "c"]
+
+
+async def test_all_that_waits_may_begin_anew(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
+    del autojump_clock
+    overdue: list[str] = []
+    deadlines = Deadlines()
+    queue: TimeoutQueue[str] = deadlines.queue(TIMEOUT_S, overdue.append)
+    await nursery.start(deadlines.run)
+    start(queue, "ab")
+    await trio.sleep(TIMEOUT_S * 3 / 4)
+    start(queue, "c")
+    queue.restart_all()
+    await trio.sleep(TIMEOUT_S * 3 / 4)
+    assert overdue == []
+    await trio.sleep(TIMEOUT_S / 2)
+    assert overdue == ["a", "b", "c"]
+
+
+async def test_who_is_told_that_its_time_is_over_may_end_the_waits_of_others(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    del autojump_clock
+    overdue: list[str] = []
+    deadlines = Deadlines()
+
+    def end_all(item: str) -> None:
+        overdue.append(item)
+        for wait in waits.values():
+            queue.stop(wait)
+        queue.start(waits["b"], "b again")
+
+    queue = deadlines.queue(TIMEOUT_S, end_all)
+    await nursery.start(deadlines.run)
+    waits = start(queue, "abc")
+    await trio.sleep(TIMEOUT_S * 3 / 2)
+    assert overdue == ["a"]
+    assert queue.waited(0) == ["b again"]

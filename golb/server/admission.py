@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from golb.deadlines import Wait
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -88,6 +90,7 @@ class Admission:
         self._leaving = trio.lowlevel.ParkingLot()
         self._shortages: TimeoutQueue[str] = deadlines.queue(_CALM_S, self._tell_end)
         """What has been told of, by the name of its event in the log."""
+        self._waits: dict[str, Wait] = {}
 
     @property
     def room(self) -> int:
@@ -171,10 +174,10 @@ class Admission:
 
     def _tell(self, event: str, **details: object) -> None:
         """Tell of a shortage once, until it is over."""
-        if event in self._shortages:
-            self._shortages.restart(event)
-        else:
-            self._shortages.start(event)
+        wait = self._waits.setdefault(event, Wait())
+        is_new = wait.queue is None
+        self._shortages.start(wait, event)
+        if is_new:
             LOG.warning(event, **details)
 
     def _tell_end(self, event: str) -> None:

@@ -25,6 +25,7 @@ import structlog
 import trio
 from attrs import frozen
 
+from golb.deadlines import Wait
 from golb.errors import ClientGone, GolbError
 from golb.fibers import attach, running
 from golb.pipes import PIPE_BYTES
@@ -98,6 +99,7 @@ class Connection:
         "_stream",
         "_timeouts",
         "_tunnels",
+        "_wait",
         "_writer",
     )
 
@@ -123,6 +125,8 @@ class Connection:
         self._extensions = _EXTENSIONS_OF_SOCKET if isinstance(stream, SocketStream) else _EXTENSIONS
         self._reader = RequestReader()
         self._writer = ResponseWriter(stream, timeouts.writing, is_draining, self.abort)
+        self._wait = Wait()
+        """For a head, for what comes of a body, for the end: one after the other."""
         self._request = Request()
         self._writer.begin(self._request)
         self._body_taken = False
@@ -203,7 +207,7 @@ class Connection:
         if not reader.requests:
             if reader.in_head:  # it came behind the request before
                 timer = self._timeouts.head
-            timer.start(self)
+            timer.start(self._wait, self)
             try:
                 while not reader.requests:
                     data = await self._stream.receive_some(RECEIVE_BYTES)
@@ -214,11 +218,11 @@ class Connection:
                         return False
                     reader.feed(data)
                     if reader.in_head and timer is not self._timeouts.head:
-                        timer.stop(self)
+                        timer.stop(self._wait)
                         timer = self._timeouts.head
-                        timer.start(self)
+                        timer.start(self._wait, self)
             finally:
-                timer.stop(self)
+                timer.stop(self._wait)
         else:
             # Requests that came together are answered without a read between them, perhaps thousands: others get a turn.
             await attach()
@@ -282,7 +286,7 @@ class Connection:
         dropped = 0
         if not keep_alive:
             await self._writer.end_stream()
-        timer.start(self)
+        timer.start(self._wait, self)
         try:
             while dropped < _DISCARD_BYTES and not (keep_alive and request.refusal is not None):
                 data = await (self._read_body() if keep_alive else self._stream.receive_some(RECEIVE_BYTES))
@@ -291,7 +295,7 @@ class Connection:
                 dropped += len(data)
                 request.body.clear()
         finally:
-            timer.stop(self)
+            timer.stop(self._wait)
         return request.complete and keep_alive
 
     def _scope(self) -> Event:
@@ -334,7 +338,7 @@ class Connection:
                 await self._writer.send_continue()
             request.expects_continue = False
             timer = self._timeouts.reading
-            timer.start(self)
+            timer.start(self._wait, self)
             try:
                 while not request.body and not request.complete:
                     if not await self._read_body() or request.refusal is not None:
@@ -342,7 +346,7 @@ class Connection:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return {"type": "http.disconnect"}
             finally:
-                timer.stop(self)
+                timer.stop(self._wait)
         body = request.body
         request.body = []
         self._body_taken = request.complete
@@ -362,13 +366,13 @@ class Connection:
         if left is None:
             return 0
         timer = self._timeouts.reading
-        timer.start(self)
+        timer.start(self._wait, self)
         try:
             moved = await self._stream.receive_into(pipe, min(left, PIPE_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return 0
         finally:
-            timer.stop(self)
+            timer.stop(self._wait)
         if moved:
             self._reader.pass_body(moved)
             self._body_taken = self._request.complete

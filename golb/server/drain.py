@@ -77,12 +77,9 @@ class Drain:
         """Close what is asleep, and give other idle connections, now and later, their last moment."""
         self._close_silent(ASLEEP_S)
         idle = self.timeouts.idle
-        asleep = set(idle.waited(ASLEEP_S))
-        for connection in idle:
-            if connection in asleep:
-                connection.stop_waiting()
-            else:
-                idle.restart(connection)
+        for connection in idle.waited(ASLEEP_S):
+            connection.stop_waiting()
+        idle.restart_all()
         idle.timeout_s = min(idle.timeout_s, last_request_s or _LOOK_EVERY_S)
 
     def _close_silent(self, waited_s: float) -> None:

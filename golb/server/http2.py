@@ -32,6 +32,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from golb.deadlines import Wait
 from golb.errors import ClientGone, GolbError
 from golb.headers import TOKEN
 from golb.server.requests import MAX_HEADERS, MAX_TARGET_BYTES
@@ -162,11 +163,12 @@ class _IdleWait:
 
     async def run(self, timeouts: Timeouts) -> None:
         """Return once it has taken too long, or `stop_waiting` has been called."""
-        timeouts.idle.start(self)
+        wait = Wait()
+        timeouts.idle.start(wait, self)
         try:
             await self._is_over.wait()
         finally:
-            timeouts.idle.stop(self)
+            timeouts.idle.stop(wait)
 
     def stop_waiting(self) -> None:
         self._is_over.set()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from golb.deadlines import Wait
 from golb.errors import ConfigError
 from golb.server.listening import make_hypercorn_config
 
@@ -70,11 +71,12 @@ class Handshake:
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: it failed, or took too long.
         """
-        timeouts.head.start(self)
+        wait = Wait()
+        timeouts.head.start(wait, self)
         try:
             await stream.do_handshake()
         finally:
-            timeouts.head.stop(self)
+            timeouts.head.stop(wait)
 
     def time_head_out(self) -> None:
         self._socket_stream.abort()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from golb.deadlines import Wait
 from golb.errors import ClientGone
 from golb.fibers import attach
 from golb.headers import frame_chunk, trailer_section
@@ -140,13 +141,14 @@ class ResponseWriter:
             start, self._start = self._start, None
             await self._write(start)
         self._count(pipe.held, more=more)
-        self._stalls.start(self)
+        wait = Wait()
+        self._stalls.start(wait, self)
         try:
-            await self._stream.send_from(pipe, lambda: self._stalls.restart(self))
+            await self._stream.send_from(pipe, lambda: self._stalls.restart(wait))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise ClientGone(f"the client went away: {exc}") from exc
         finally:
-            self._stalls.stop(self)
+            self._stalls.stop(wait)
 
     async def _send_other(self, kind: str, event: dict[str, Any]) -> None:
         if kind == "http.response.trailers":
@@ -225,13 +227,14 @@ class ResponseWriter:
         self.ended = not more
 
     async def _write(self, data: Buffer) -> None:
-        self._stalls.start(self)
+        wait = Wait()
+        self._stalls.start(wait, self)
         try:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise ClientGone(f"the client went away: {exc}") from exc
         finally:
-            self._stalls.stop(self)
+            self._stalls.stop(wait)
 
     async def end_stream(self) -> None:
         """Let the client see the end of what it is sent, behind all of it.
@@ -239,10 +242,11 @@ class ResponseWriter:
         Raises:
             ClientGone: as for `send`.
         """
-        self._stalls.start(self)
+        wait = Wait()
+        self._stalls.start(wait, self)
         try:
             await self._stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise ClientGone(f"the client went away: {exc}") from exc
         finally:
-            self._stalls.stop(self)
+            self._stalls.stop(wait)

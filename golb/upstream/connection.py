@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
+from golb.deadlines import Wait
 from golb.errors import UpstreamError
 from golb.pipes import PIPE_BYTES
 from golb.sockets import RECEIVE_BYTES, ByteStream
@@ -79,6 +80,7 @@ class UpstreamConnection:
         "receive",
         "request_sent",
         "stream",
+        "wait",
         "watcher",
     )
 
@@ -101,6 +103,8 @@ class UpstreamConnection:
         self._reader = AnswerReader()
         self.answer = self._reader.answer
         """To the request under way."""
+        self.wait = Wait()
+        """To be used, to be watched, or for the answer: one after the other."""
         self._failure: GolbError | None = None
         self._was_kept = False
         self._is_waiting = False
@@ -116,7 +120,7 @@ class UpstreamConnection:
         if not self._is_watched:
             self._is_watched = True
             if self._is_waiting:
-                self._answer_timeouts.start(self)
+                self._answer_timeouts.start(self.wait, self)
 
     async def end_watch(self) -> None:
         """End the watch on the client; when this returns, nobody else calls `receive` any more."""
@@ -134,23 +138,25 @@ class UpstreamConnection:
         try:
             sent = self.stream.send_now(data)
             if sent < len(data):
-                self._write_timeouts.start(self)
+                wait = Wait()
+                self._write_timeouts.start(wait, self)
                 try:
                     await self.stream.send_all(data[sent:])
                 finally:
-                    self._write_timeouts.stop(self)
+                    self._write_timeouts.stop(wait)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
 
     async def write_from(self, pipe: Pipe) -> None:
         """Send the piece of the request's body that is in a pipe; raises what `write` does."""
-        self._write_timeouts.start(self)
+        wait = Wait()
+        self._write_timeouts.start(wait, self)
         try:
-            await self.stream.send_from(pipe, lambda: self._write_timeouts.restart(self))
+            await self.stream.send_from(pipe, lambda: self._write_timeouts.restart(wait))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
         finally:
-            self._write_timeouts.stop(self)
+            self._write_timeouts.stop(wait)
 
     async def read_head(self) -> Answer:
         """Read until the head of the final answer, or an interim one, has come.
@@ -259,12 +265,12 @@ class UpstreamConnection:
     def _begin_wait(self) -> None:
         self._is_waiting = True
         if self._is_watched:
-            self._answer_timeouts.start(self)
+            self._answer_timeouts.start(self.wait, self)
 
     def _end_wait(self) -> None:
         self._is_waiting = False
         if self._is_watched:
-            self._answer_timeouts.stop(self)
+            self._answer_timeouts.stop(self.wait)
 
     def _broken(self, exc: Exception | None) -> GolbError:
         if self._failure is not None:

@@ -178,7 +178,7 @@ class Upstream:
         # The endpoint may have begun on it while golb does the rest.
         is_sent = connection.stream.send_later(request)
         connection.begin(call.receive, head_request=call.method == "HEAD")
-        self._watch_queue.start(connection)
+        self._watch_queue.start(connection.wait, connection)
         failure: BaseException | None = None
         try:
             if not is_sent:
@@ -186,7 +186,7 @@ class Upstream:
             await self._relay_answer(connection, call, None)
         except BaseException as exc:  # noqa: BLE001 - raised below: neither a handler nor a `finally` may wait, see golb/mypyc.py
             failure = exc
-        self._watch_queue.stop(connection)
+        self._watch_queue.stop(connection.wait)
         if connection.watcher is not None:
             await connection.end_watch()
         if failure is not None:
@@ -276,7 +276,7 @@ class Upstream:
                 raise UpstreamError("the endpoint switched to another protocol without being asked")
             connection.spoil()
             # From here on `receive` is the tunnel's.
-            self._watch_queue.stop(connection)
+            self._watch_queue.stop(connection.wait)
             if connection.watcher is not None:
                 await connection.end_watch()
             await send(event)

@@ -64,7 +64,7 @@ class Pool:
         idle, timeouts = self._idle, self._upstream.idle_timeouts
         while idle:
             connection = idle.pop()
-            timeouts.stop(connection)
+            timeouts.stop(connection.wait)
             if not connection.stream.has_input():  # the endpoint has neither closed it nor sent what nobody asked for
                 return connection
             connection.abort()
@@ -107,7 +107,7 @@ class Pool:
         """Take a connection back after its answer; keep it if it may be used again and there is room."""
         if connection.keep() and not self._closed and len(self._idle) < self._upstream.max_idle:
             self._idle.append(connection)
-            self._upstream.idle_timeouts.start(connection)
+            self._upstream.idle_timeouts.start(connection.wait, connection)
         else:
             connection.abort()
 
@@ -120,7 +120,7 @@ class Pool:
         """Close what is idle, and from now on whatever comes back; answers under way go on."""
         self._closed = True
         for connection in self._idle:
-            self._upstream.idle_timeouts.stop(connection)
+            self._upstream.idle_timeouts.stop(connection.wait)
             connection.abort()
         self._idle.clear()
 
@@ -130,7 +130,7 @@ def close_longest_idle(upstream: Upstream) -> bool:
     connection = upstream.idle_timeouts.oldest()
     if connection is None:
         return False
-    upstream.idle_timeouts.stop(connection)
+    upstream.idle_timeouts.stop(connection.wait)
     connection.pool.forget(connection)
     return True
 
