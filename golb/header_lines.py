@@ -33,9 +33,9 @@ class UnusualError(LookupError):
 class Line:
     """A header line that has been read."""
 
-    __slots__ = ("header", "length", "name", "value")
+    __slots__ = ("header", "length", "name", "value", "written")
 
-    def __init__(self, name: bytes, value: bytes, *, is_looked_at: bool) -> None:
+    def __init__(self, name: bytes, value: bytes, *, is_looked_at: bool, start: bytes | None) -> None:
         # Compiled, a tuple of known types would be made anew each time it is taken.
         self.header: Any = (name, value)
         """Its name in lower case, and its value."""
@@ -45,9 +45,17 @@ class Line:
         """Of `Connection`, in lower case."""
         self.length = int(value) if name == b"content-length" else 0
         """What `Content-Length` says."""
+        self.written = b""
+        """As it goes on, with the end of the line before; a length as a number. Empty: it does not, or nobody has asked for that."""
+        if start:
+            self.written = start + (b"%d" % self.length if name == b"content-length" else value)
 
 
-def read_lines(looked_at: Collection[bytes], unusual: Collection[bytes]) -> Memo[bytes, Line]:
+def read_lines(
+    looked_at: Collection[bytes],
+    unusual: Collection[bytes],
+    start_of: Callable[[bytes], bytes | None] | None = None,
+) -> Memo[bytes, Line]:
     r"""Return what reads a line with its `\r`, and no `\n`: one byte, by which lines are told apart fastest.
 
     It raises `UnusualError` for all but a part of what RFC 9112, 5, allows, in which a strict parser would find the same:
@@ -57,6 +65,7 @@ def read_lines(looked_at: Collection[bytes], unusual: Collection[bytes]) -> Memo
     Args:
         looked_at: names, in lower case, of lines that shall tell them.
         unusual: names, in lower case, of which every line is unusual.
+        start_of: how the line begins when it goes on, by the header's name, as `written_lines` has it; None: it does not.
     """
 
     def read(line: bytes) -> Line:
@@ -70,7 +79,8 @@ def read_lines(looked_at: Collection[bytes], unusual: Collection[bytes]) -> Memo
             or (name == b"content-length" and not (value.isdigit() and len(value) <= _USUAL_LENGTH_DIGITS))
         ):
             raise UnusualError
-        return Line(name, value, is_looked_at=name in looked_at)
+        start = None if start_of is None else start_of(name)
+        return Line(name, value, is_looked_at=name in looked_at, start=start)
 
     def is_worth_it(line: bytes) -> bool:
         return _is_worth_it(line.partition(b":")[0], len(line))

@@ -43,6 +43,22 @@ def test_a_line_is_a_name_in_lower_case_and_a_value(line: bytes, header: tuple[b
         assert read.value == (b"keep-alive" if header[0] == b"connection" else header[1])
         assert read.length == (42 if header[0] == b"content-length" else 0)
         assert read.name == (b"host" if header[0] == b"host" else b"")
+        assert read.written == b""
+
+
+@pytest.mark.parametrize(
+    ("line", "written"),
+    [
+        (b"x-a: b c\t\xff", b"\r\nX-A: b c\t\xff"),
+        (b"AUTHORIZATION:a", b"\r\nAuthorization: a"),
+        (b"content-length: 0042", b"\r\nContent-Length: 42"),
+        (b"Connection: close", b""),
+    ],
+)
+def test_a_line_may_tell_how_it_goes_on(line: bytes, written: bytes) -> None:
+    lines = read_lines(set(), unusual=set(), start_of=LINE_STARTS.__getitem__)
+    for _ in range(2):
+        assert lines[line + b"\r"].written == written
 
 
 @pytest.mark.parametrize(

@@ -33,17 +33,19 @@ class Destination:
 
     Args:
         pool: the connections to it.
-        lines: from behind the request target to the value of X-Forwarded-For.
+        lines: of a request, from behind its target to the value of X-Forwarded-For.
         final_host: the header of the response that names it.
+        answer_lines: those in front of an answer's own, up to the time in this node's mark.
     """
 
-    __slots__ = ("final_host", "health", "in_flight", "is_gateway", "lines", "pool")
+    __slots__ = ("answer_lines", "final_host", "health", "in_flight", "is_gateway", "lines", "pool")
 
-    def __init__(self, pool: Pool, lines: bytes, final_host: tuple[bytes, bytes]) -> None:
+    def __init__(self, pool: Pool, *, lines: bytes, final_host: tuple[bytes, bytes], answer_lines: bytes) -> None:
         self.pool = pool
         self.health = pool.health
         self.lines = lines
         self.final_host = final_host
+        self.answer_lines = answer_lines
         self.in_flight = 0
         """Requests under way to it."""
         self.is_gateway = False

@@ -188,6 +188,7 @@ class WeightedRoundRobinHandler(Handler):
         notes = scope.get("golb.notes")
         stats = route.stats or self._stats(route)
         replayable = is_replayable(call.method, more_body=call.more_body)
+        takes_lines = "golb.lines" in call.extensions
         tried: list[Destination] = []
         try:
             while True:
@@ -198,6 +199,7 @@ class WeightedRoundRobinHandler(Handler):
                 if notes is not None:
                     notes.ask(destination.pool.endpoint, seen_target, chain, headers.lines)
                 call.lead[0] = destination.final_host
+                call.lead_lines = destination.answer_lines + call.lead[2][1] if takes_lines else b""
                 call.head = headers.head(
                     [
                         call.method.encode(),
@@ -377,6 +379,8 @@ class WeightedRoundRobinHandler(Handler):
             self._upstream.open(endpoint),
             lines=b" HTTP/1.1\r\nHost: %b\r\nX-Final-Host: %b\r\nX-Forwarded-For: " % (authority, authority),
             final_host=(X_FINAL_HOST, authority),
+            answer_lines=b"\r\nX-Final-Host: %b\r\nX-Forwarded-For: %b%b"
+            % (authority, self._node, self._mark_line_start),
         )
 
     def _close(self, destination: Destination) -> None:

@@ -5,6 +5,8 @@ application may call the two from different tasks, each from one at a time.
 
 Beside ASGI's HTTP with the trailers extension, the scope's `extensions` offer:
   golb.informational: `{"type": "golb.informational", "status": 103, "headers": [...]}` may precede the response.
+  golb.lines: to an application that runs in fibers only. `http.response.start` may have, in place of headers, the lines themselves under the key `golb.lines`:
+      a list of bytes, each with the end of the line before, none of a hop-by-hop header and one of the length, which `golb.length` says as well.
   golb.pipe: a body event may have, in place of bytes, a `golb.pipes.Pipe` under the key `golb.pipe`; all it holds is sent. What is to come of a request's
       body, if its length is known, `await scope["golb.receive_into"](pipe)` moves into an empty pipe and returns how many bytes that were, 0 where
       `receive` would tell of a disconnect. `receive` must have been called before.
@@ -58,7 +60,14 @@ _QUESTION_MARK: Final = ord("?")
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.4"}
 _EXTENSIONS: Final[dict[str, Event]] = {"http.response.trailers": {}, "golb.informational": {}}
-_EXTENSIONS_OF_SOCKET: Final[dict[str, Event]] = {**_EXTENSIONS, "golb.pipe": {}}
+_OF_SOCKET: Final[dict[str, Event]] = {"golb.pipe": {}}
+_IN_FIBERS: Final[dict[str, Event]] = {"golb.lines": {}}
+# By whether the connection is a plain socket, and whether the application runs in fibers.
+_EXTENSIONS_OF: Final = {
+    (of_socket, in_fibers): {**_EXTENSIONS, **(_OF_SOCKET if of_socket else {}), **(_IN_FIBERS if in_fibers else {})}
+    for of_socket in (False, True)
+    for in_fibers in (False, True)
+}
 
 
 @frozen
@@ -122,7 +131,7 @@ class Connection:
         self._stop_reading = stop_reading
         self._abort = abort
         self._tunnels = tunnels
-        self._extensions = _EXTENSIONS_OF_SOCKET if isinstance(stream, SocketStream) else _EXTENSIONS
+        self._extensions = _EXTENSIONS_OF[isinstance(stream, SocketStream), self._runs_in_fibers]
         self._reader = RequestReader()
         self._writer = ResponseWriter(stream, timeouts.writing, is_draining, self.abort)
         self._wait = Wait()
@@ -320,7 +329,7 @@ class Connection:
             scope["extensions"] = {**self._extensions, "golb.tunnel": {}}
         if not request.complete:
             scope["golb.body_ready"] = bool(request.body)
-            if self._extensions is _EXTENSIONS_OF_SOCKET and not request.upgrade:
+            if "golb.pipe" in self._extensions and not request.upgrade:
                 scope["golb.receive_into"] = self.receive_into
         return scope
 

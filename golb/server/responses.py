@@ -121,7 +121,6 @@ def response_head(
                 raise ValueError("the response has two lengths")
         elif lowered == b"upgrade" and status == 426:  # RFC 9110, 15.5.22: it says what to upgrade to
             parts.append(written_line(b"\r\nConnection: Upgrade\r\nUpgrade: ", value))
-    head = b"".join(parts)
     if head_request or status in _BODILESS:
         framing = NONE
     elif length >= 0:
@@ -131,12 +130,34 @@ def response_head(
         keep_alive = False
     else:
         framing = CHUNKED
-        head += b"\r\nTransfer-Encoding: chunked"
+        parts.append(b"\r\nTransfer-Encoding: chunked")
+    parts.append(_end(http_1_0=http_1_0, keep_alive=keep_alive))
+    return b"".join(parts), framing, length
+
+
+def written_head(
+    status: int, lines: list[bytes], length: int, *, head_request: bool, http_1_0: bool, keep_alive: bool
+) -> tuple[bytes, Framing, int]:
+    """Write a head whose lines have been written already, each with the end of the line before; otherwise as `response_head`.
+
+    Args:
+        status: as there.
+        lines: none of a hop-by-hop header, and one of the length.
+        length: of the body, in bytes.
+        head_request: as there.
+        http_1_0: as there.
+        keep_alive: as there.
+    """
+    framing = NONE if head_request or status in _BODILESS else LENGTH
+    parts = [_STATUS_LINES[status], *lines, _end(http_1_0=http_1_0, keep_alive=keep_alive)]
+    return b"".join(parts), framing, length
+
+
+def _end(*, http_1_0: bool, keep_alive: bool) -> bytes:
+    """Return what ends a head: whether the connection goes on, where the version alone does not say that."""
     if not keep_alive:
-        return head + b"\r\nConnection: close\r\n\r\n", framing, length
-    if http_1_0:
-        return head + b"\r\nConnection: keep-alive\r\n\r\n", framing, length
-    return head + b"\r\n\r\n", framing, length
+        return b"\r\nConnection: close\r\n\r\n"
+    return b"\r\nConnection: keep-alive\r\n\r\n" if http_1_0 else b"\r\n\r\n"
 
 
 def interim_head(status: int, headers: Iterable[Any]) -> bytes:

@@ -14,7 +14,7 @@ from golb.deadlines import Wait
 from golb.errors import ClientGone
 from golb.fibers import attach
 from golb.headers import frame_chunk, trailer_section
-from golb.server.responses import CHUNKED, CLOSE, LENGTH, NONE, interim_head, response_head
+from golb.server.responses import CHUNKED, CLOSE, LENGTH, NONE, interim_head, response_head, written_head
 from golb.sockets import SocketStream
 
 if TYPE_CHECKING:
@@ -195,13 +195,24 @@ class ResponseWriter:
             # A client that was not told to continue may or may not send its body: nothing behind it could be trusted.
             and (not request.expects_continue or request.complete)
         )
-        head, self._framing, self._bytes_left = response_head(
-            event["status"],
-            event.get("headers", []),
-            head_request=request.method == b"HEAD",
-            http_1_0=request.http_1_0,
-            keep_alive=self.keep_alive,
-        )
+        lines = event.get("golb.lines")
+        if lines is None:
+            head, self._framing, self._bytes_left = response_head(
+                event["status"],
+                event.get("headers", []),
+                head_request=request.method == b"HEAD",
+                http_1_0=request.http_1_0,
+                keep_alive=self.keep_alive,
+            )
+        else:
+            head, self._framing, self._bytes_left = written_head(
+                event["status"],
+                lines,
+                event["golb.length"],
+                head_request=request.method == b"HEAD",
+                http_1_0=request.http_1_0,
+                keep_alive=self.keep_alive,
+            )
         if self._framing is CLOSE:
             self.keep_alive = False
         self._trailers_follow = bool(event.get("trailers", False))

@@ -17,6 +17,7 @@ from golb.errors import UpstreamError
 from golb.header_lines import UnusualError, read_lines
 from golb.headers import (
     HOP_BY_HOP,
+    LINE_STARTS,
     X_FINAL_HOST,
     X_FORWARDED_FOR,
     Headers,
@@ -52,7 +53,7 @@ _USUAL_CONNECTIONS: Final = frozenset({b"keep-alive", b"close", b"Keep-Alive", b
 
 # Those of the special ones that a usual answer may have.
 _LOOKED_AT: Final = frozenset({b"connection", b"content-length", X_FINAL_HOST, X_FORWARDED_FOR})
-_LINES: Final = read_lines(_LOOKED_AT, unusual=_SPECIAL - _LOOKED_AT)
+_LINES: Final = read_lines(_LOOKED_AT, unusual=_SPECIAL - _LOOKED_AT, start_of=LINE_STARTS.__getitem__)
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\t -~\x80-\xff]*\r")
 _STATUS_LINE_BYTES: Final = 128
 
@@ -67,7 +68,9 @@ def _read_status_line(line: bytes) -> int:
 
 _STATUSES: Final = Memo(_read_status_line, lambda line: len(line) <= _STATUS_LINE_BYTES)
 
-_NONE: Final[Headers] = []  # for the many answers that have none of these; never added to
+# For the many answers that have none of these; never added to.
+_NONE: Final[Headers] = []
+_NO_LINES: Final[list[Line]] = []
 
 
 class Answer:
@@ -81,9 +84,10 @@ class Answer:
         "final_hosts",
         "forwarded_for",
         "head_request",
-        "headers",
         "interim",
         "leftover",
+        "lines",
+        "parsed",
         "special",
         "status",
         "trailers",
@@ -96,10 +100,12 @@ class Answer:
         """It has no body, whatever its head says."""
         self.status = 0
         """Of the final answer, once its head has come; 101 included."""
-        self.headers: Headers = []
-        """As they may go on, names in lower case; `content-length` among them."""
-        self.special: Headers = []
-        """Those that need a closer look, until the head is complete."""
+        self.lines: list[Line] = _NO_LINES
+        """Of a usual answer: those that may go on, that of its length the last."""
+        self.parsed: Headers = _NONE
+        """Of any other: its headers that may go on, as `headers` has them."""
+        self.special: Headers = _NONE
+        """Those of them that need a closer look, until the head is complete."""
         self.final_hosts: Headers = _NONE
         """Its X-Final-Host lines, if another load balancer has answered."""
         self.forwarded_for: Headers = _NONE
@@ -122,6 +128,11 @@ class Answer:
         """As they may go on, once it is complete; names in lower case."""
         self.leftover = b""
         """Behind the head of a 101: the first bytes of the other protocol."""
+
+    @property
+    def headers(self) -> Headers:
+        """Those that may go on, names in lower case; `content-length` among them."""
+        return [line.header for line in self.lines] if self.lines else self.parsed
 
     def take_body(self) -> bytes:
         """Return what has come of the body."""
@@ -188,6 +199,7 @@ class AnswerReader:
             if self._was_usual and not answer.head_request and self._read_usual(answer, data):
                 return
             self._is_parsing = True
+            answer.parsed, answer.special = [], []
         self._data = data
         try:
             self._parser.feed_data(data)
@@ -232,7 +244,7 @@ class AnswerReader:
         lines = head.split(b"\n")
         if len(lines) - 1 > MAX_HEADERS:
             return False
-        headers: Headers = []
+        going_on: list[Line] = []
         final_hosts, forwarded_for = _NONE, _NONE
         length: Line | None = None
         reusable = True
@@ -242,7 +254,7 @@ class AnswerReader:
                 line = _LINES.get(lines[place]) or _LINES[lines[place]]
                 name = line.name
                 if not name:
-                    headers.append(line.header)
+                    going_on.append(line)
                 elif name == b"content-length":
                     if length is not None:
                         return False
@@ -260,8 +272,8 @@ class AnswerReader:
         left = length.length - len(body)
         if left < 0:
             return False
-        headers.append(length.header)
-        answer.headers, answer.final_hosts, answer.forwarded_for = headers, final_hosts, forwarded_for
+        going_on.append(length)
+        answer.lines, answer.final_hosts, answer.forwarded_for = going_on, final_hosts, forwarded_for
         if body:
             answer.body.append(body)
         answer.bytes_left = left
@@ -299,7 +311,7 @@ class AnswerReader:
         if lowered is None:
             answer.special.append((name.lower(), value))
         else:
-            answer.headers.append((lowered, value))
+            answer.parsed.append((lowered, value))
 
     def on_headers_complete(self) -> None:
         try:
@@ -319,17 +331,17 @@ class AnswerReader:
             if status < 100:
                 raise UpstreamError(f"the answer's status is {status:03}")
             self._take_head()
-            _check_interim(status, answer.headers, answer.special)
+            _check_interim(status, answer.parsed, answer.special)
             answer.interim = answer.interim or []
-            answer.interim.append((status, answer.headers))
-            answer.headers, answer.special = [], []
+            answer.interim.append((status, answer.parsed))
+            answer.parsed, answer.special = [], []
             return
         # Nearly all answers come with their head in one piece. To ask httptools for the version takes long.
         if self._head_bytes or self._data[:9] != b"HTTP/1.1 ":
             self._take_head()
             self._check_version(answer, parser.get_http_version())
         if self._head_bytes:  # only a head that takes several reads can be too long
-            size = sum(len(name) + len(value) + 4 for name, value in answer.headers + answer.special)
+            size = sum(len(name) + len(value) + 4 for name, value in answer.parsed + answer.special)
             if size > MAX_HEAD_BYTES:
                 raise UpstreamError(_TOO_LONG)
             self._head_bytes = 0
@@ -375,7 +387,7 @@ class AnswerReader:
 
     def _read_special(self, answer: Answer, status: int) -> None:
         """Take from the head what tells how the body is framed, and what must not go on as it is."""
-        headers = answer.headers
+        headers = answer.parsed
         if len(headers) + len(answer.special) > MAX_HEADERS:
             raise UpstreamError(f"the answer has more than {MAX_HEADERS} headers")
         length: int | None = None
@@ -401,7 +413,7 @@ class AnswerReader:
                 headers.append((name, value))
         if connection:
             dropped = droppable(connection_options(connection))
-            answer.headers = [(name, value) for name, value in headers if name not in dropped]
+            answer.parsed = [(name, value) for name, value in headers if name not in dropped]
         if answer.head_request:
             answer.complete = True
             # The parser cannot know that no body follows, and would wait for it.

@@ -25,7 +25,7 @@ from golb.upstream.tunnel import relay_tunnel
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from golb.asgi import Receive, ReceiveInto
+    from golb.asgi import Event, Receive, ReceiveInto
     from golb.config import Config
     from golb.deadlines import Deadlines, TimeoutQueue
     from golb.forwarding import Call
@@ -266,10 +266,14 @@ class Upstream:
         call.status = answer.status
         if asked_for_body is not None:
             asked_for_body.set()
-        headers = call.lead + answer.headers
+        event: Event = {"type": "http.response.start", "status": answer.status}
         if answer.final_hosts or answer.forwarded_for:
-            headers = with_lead(call.lead, answer.headers, answer.final_hosts, answer.forwarded_for)
-        event = {"type": "http.response.start", "status": answer.status, "headers": headers}
+            event["headers"] = with_lead(call.lead, answer.headers, answer.final_hosts, answer.forwarded_for)
+        elif call.lead_lines and answer.lines:
+            event["golb.lines"] = [call.lead_lines, *[line.written for line in answer.lines]]
+            event["golb.length"] = answer.lines[-1].length
+        else:
+            event["headers"] = call.lead + answer.headers
         if answer.status == _TUNNEL_STATUS:
             granted = [value for name, value in answer.headers if name == b"upgrade"]
             if not (answer.upgraded and call.upgrade and switches_as_asked(granted, call.upgrade)):

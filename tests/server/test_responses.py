@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from golb.server import responses
-from golb.server.responses import Framing, interim_head, response_head
+from golb.server.responses import Framing, interim_head, response_head, written_head
+from golb.upstream.answers import AnswerReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -175,3 +176,31 @@ def test_no_value_adds_a_line(value: bytes) -> None:
 def test_what_is_no_name_is_refused(name: bytes) -> None:
     with pytest.raises(ValueError, match="no header name"):
         head_of(headers=[(name, b"x")])
+
+
+@pytest.mark.parametrize("head_request", [False, True])
+@pytest.mark.parametrize("http_1_0", [False, True])
+@pytest.mark.parametrize("keep_alive", [False, True])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"content-length: 0002",
+        b"SERVER:a\r\nX-a: b: c\r\nx-A: d\r\nContent-Length: 2\r\nETag: \xff",
+        b"Set-Cookie: a=b\r\nContent-Length: 2\r\nconnection: Keep-Alive\r\nX-Forwarded-Host-Other: 1.5\r\nX!: 0",
+    ],
+)
+def test_lines_of_an_answer_make_the_head_that_its_headers_make(
+    lines: bytes, *, head_request: bool, http_1_0: bool, keep_alive: bool
+) -> None:
+    reader = AnswerReader()
+    answer = reader.begin(head_request=False)
+    reader.feed(b"HTTP/1.1 404 Nobody\r\n" + lines + b"\r\n\r\nok")
+    assert answer.lines
+    assert written_head(
+        answer.status,
+        [line.written for line in answer.lines],
+        answer.lines[-1].length,
+        head_request=head_request,
+        http_1_0=http_1_0,
+        keep_alive=keep_alive,
+    ) == head_of(404, answer.headers, head_request=head_request, http_1_0=http_1_0, keep_alive=keep_alive)

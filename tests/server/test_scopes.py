@@ -96,6 +96,35 @@ async def test_an_application_that_runs_in_fibers_is_told_the_target_alone() -> 
         assert "mine" not in scope
 
 
+@pytest.mark.parametrize("in_fibers", [False, True])
+async def test_only_an_application_that_runs_in_fibers_may_write_lines_itself(*, in_fibers: bool) -> None:
+    recorder = Recorder()
+    recorder.runs_in_fibers = in_fibers
+    async with running_server(recorder) as server, await server.connect() as client:
+        for message in (
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+        ):
+            await client.send(message)
+            await client.read_response()
+    for scope in recorder.scopes:
+        assert ("golb.lines" in scope["extensions"]) is in_fibers
+        assert "golb.pipe" in scope["extensions"]
+
+
+async def test_lines_that_an_application_has_written_leave_as_they_are() -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        lines = [b"\r\nX-one: 1\r\nX-Two: 2", b"\r\ncontent-length: 2"]
+        await send({"type": "http.response.start", "status": 200, "golb.lines": lines, "golb.length": 2})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async with running_server(application) as server, await server.connect() as client:
+        for method, end in ((b"GET", b"ok"), (b"HEAD", b"")):
+            await client.send(b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method)
+            expected = b"HTTP/1.1 200 OK\r\nX-one: 1\r\nX-Two: 2\r\ncontent-length: 2\r\n\r\n" + end
+            assert await client.read_exactly(len(expected)) == expected
+
+
 @pytest.mark.parametrize("target", [b"/a", b"/b"])
 async def test_what_is_seldom_in_a_scope_does_not_stay_for_the_next_call(target: bytes) -> None:
     recorder = Recorder()
