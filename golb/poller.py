@@ -123,8 +123,8 @@ class Poller(trio.abc.Instrument):
             OSError: epoll has no room left for it.
         """
         fd = sock.fileno()
-        self._epoll.register(fd, _WATCHED)
         self._make_room_for(fd)
+        self._epoll.register(fd, _WATCHED)
         watch = self._watched[fd] = Watch(pollable, gives_way=gives_way)
         return watch
 

@@ -125,7 +125,7 @@ class Connection:
         tunnels: Tunnels | None = None,
     ) -> None:
         self._application = application
-        self._runs_in_fibers = getattr(application, "runs_in_fibers", False)
+        self._runs_in_fibers = bool(getattr(application, "runs_in_fibers", False))
         self._stream = stream
         self._timeouts = timeouts
         self._stop_reading = stop_reading
@@ -135,7 +135,7 @@ class Connection:
         self._reader = RequestReader()
         self._writer = ResponseWriter(stream, timeouts.writing, is_draining, self.abort)
         self._wait = Wait()
-        """For a head, for what comes of a body, for the end: one after the other."""
+        """For a head, or the end: one after the other."""
         self._request = Request()
         self._writer.begin(self._request)
         self._body_taken = False
@@ -347,7 +347,8 @@ class Connection:
                 await self._writer.send_continue()
             request.expects_continue = False
             timer = self._timeouts.reading
-            timer.start(self._wait, self)
+            wait = Wait()  # of its own: an application may call this from any task
+            timer.start(wait, self)
             try:
                 while not request.body and not request.complete:
                     if not await self._read_body() or request.refusal is not None:
@@ -355,7 +356,7 @@ class Connection:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return {"type": "http.disconnect"}
             finally:
-                timer.stop(self._wait)
+                timer.stop(wait)
         body = request.body
         request.body = []
         self._body_taken = request.complete
@@ -375,13 +376,14 @@ class Connection:
         if left is None:
             return 0
         timer = self._timeouts.reading
-        timer.start(self._wait, self)
+        wait = Wait()
+        timer.start(wait, self)
         try:
             moved = await self._stream.receive_into(pipe, min(left, PIPE_BYTES))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return 0
         finally:
-            timer.stop(self._wait)
+            timer.stop(wait)
         if moved:
             self._reader.pass_body(moved)
             self._body_taken = self._request.complete
