@@ -46,9 +46,17 @@ T = TypeVar("T")
 _UNIT: Final = 1 << 32
 # Of all items together, by deadlines that can be met.
 _MOST_OWED: Final = _UNIT - _UNIT // 64
-# Of no more than so many, looking at each is faster, and needs but a few places in memory: where there are 100,000
-# schedules, none of them is at hand when its turn comes.
+# Of no more than so many, looking at each is faster.
 _FEW: Final = 16
+# Where there are 100,000 schedules, none of them is in the processor's cache when its turn comes. So of few the next picks are
+# worked out together, and the others need not look at the slots: each of these numbers is a pick's place among the slots, the
+# first one the lowest, and a one stands above the last. Fifteen fill a number that takes no memory of its own.
+_PLACE_BITS: Final = 4
+_PLACE: Final = _FEW - 1
+_NOTHING_AHEAD: Final = 1
+_MOST_AHEAD: Final = 15
+# Weights may change all the time, and what has not been used by then was worked out in vain.
+_FIRST_AHEAD: Final = 4
 # Those that may come stand as one number each, what is due above the rank: these take less than half of the time that tuples
 # take, and a third of the memory.
 _RANK_BITS: Final = 32
@@ -133,12 +141,13 @@ class _Many:
     """Of many endpoints, those that may come in the order in which they are due, the others by the step from which on they may.
 
     Args:
-        slots: all of them; the first step is 1.
+        slots: all of them.
     """
 
-    __slots__ = ("_by_rank", "_ready", "_waiting")
+    __slots__ = ("_by_rank", "_ready", "_step", "_waiting")
 
     def __init__(self, slots: list[_Slot]) -> None:
+        self._step = 0
         self._by_rank = sorted(slots, key=lambda slot: slot.tie)
         self._ready: list[int] = []
         """Negative and in order, so that the first that is due is the last in the list, and taken off it at once."""
@@ -146,11 +155,11 @@ class _Many:
         """The same numbers."""
         for rank, slot in enumerate(self._by_rank):
             slot.tie = rank
-            self.put(slot, 1)
+            self.put(slot)
 
-    def put(self, slot: _Slot, step: int) -> None:
-        """Put in one whose next pick may come at a step at the earliest."""
-        begins = max(slot.begins, step)
+    def put(self, slot: _Slot) -> None:
+        """Put in one whose next pick is known."""
+        begins = max(slot.begins, self._step + 1)
         number = -(slot.due << _RANK_BITS | slot.tie)
         waiting = self._waiting.get(begins)
         if waiting is None:
@@ -158,10 +167,11 @@ class _Many:
         else:
             waiting.append(number)
 
-    def take(self, step: int) -> _Slot:
-        """Take out whose turn it is; each step is asked for once, one after the other, and what was taken put in again."""
+    def take(self) -> _Slot:
+        """Take out whose turn it is, to be put in again."""
         ready = self._ready
-        released = self._waiting.pop(step, None)
+        self._step += 1
+        released = self._waiting.pop(self._step, None)
         # By the law there is always one; if there were none, who may come first would come early.
         while released is not None or not ready:
             _put_in_order(ready, released or self._waiting.pop(min(self._waiting)))
@@ -186,15 +196,15 @@ class Schedule(Generic[T]):
     """
 
     __slots__ = (
-        "_few",
+        "_ahead",
         "_is_behind",
         "_is_new",
+        "_items",
         "_many",
         "_period",
         "_phase",
         "_random",
         "_slots",
-        "_step",
         "_weights",
     )
 
@@ -203,9 +213,10 @@ class Schedule(Generic[T]):
         self._is_behind = False
         """The weights have changed since the slots were made."""
         self._is_new = True
-        self._step = 0
-        self._few: tuple[_Slot, ...] = ()
-        """All with a positive weight, if they are few."""
+        self._ahead = _NOTHING_AHEAD
+        """The next picks of few, as far as they have been worked out, and counted."""
+        self._items: tuple[T, ...] = ()
+        """All with a positive weight, if they are few, in the order of the slots."""
         self._period = _UNIT
         """Between two picks of one item, in steps times its divisor: the total of the weights, in units."""
         self._many: _Many | None = None
@@ -233,31 +244,37 @@ class Schedule(Generic[T]):
         """
         if self._is_behind:
             self._take_weights()
-        self._step = step = self._step + 1
-        many = self._many
-        if self._few:
-            slot = self._find(step)
-        elif many is not None:
-            slot = many.take(step)
-        else:
+        ahead = self._ahead
+        if ahead == _NOTHING_AHEAD:
+            if self._many is not None:
+                return self._pick_of_many(self._many)
+            ahead = self._look_ahead()
+        self._ahead = ahead >> _PLACE_BITS
+        return self._items[ahead & _PLACE]
+
+    def _look_ahead(self) -> int:
+        """Work out the next picks of few."""
+        slots = list(self._slots.values())
+        if not slots:
             raise NoEndpoint
         self._is_new = False
+        ahead, bits = 0, 0
+        step = sum([slot.picks for slot in slots])  # each step is one pick
+        for _ in range(_MOST_AHEAD if step else _FIRST_AHEAD):
+            step += 1
+            place = _find(slots, step)
+            slots[place].pick(self._period)
+            ahead |= place << bits
+            bits += _PLACE_BITS
+        return ahead | _NOTHING_AHEAD << bits
+
+    def _pick_of_many(self, many: _Many) -> T:
+        self._is_new = False
+        slot = many.take()
         slot.pick(self._period)
-        if many is not None:
-            many.put(slot, step + 1)
+        many.put(slot)
         item: T = slot.item
         return item
-
-    def _find(self, step: int) -> _Slot:
-        """Return whose turn it is, of a few."""
-        found: _Slot | None = None
-        for slot in self._few:
-            if slot.begins > step:
-                continue
-            if found is None or slot.due < found.due or (slot.due == found.due and slot.tie < found.tie):
-                found = slot
-        # By the law there is always one; if there were none, who may come first would come early, as of many.
-        return found or min(self._few, key=lambda slot: (slot.begins, slot.tie))
 
     def update(self, weights: Mapping[T, int | float]) -> None:
         """Take new weights over; each item that stays is owed what it was owed. Equal weights: no effect at all.
@@ -274,14 +291,14 @@ class Schedule(Generic[T]):
     def _take_weights(self) -> None:
         """Begin anew with the weights in force. Where they change every second, most requests meet that: hence no more passes than it needs."""
         self._is_behind = False
-        before, step, total_before = self._slots, self._step, self._period // _UNIT
+        before, total_before = self._slots, self._period // _UNIT
+        step = self._count_picks(list(before.values()))
         weights = {item: weight for item, weight in self._weights.items() if weight}
         scaled = _to_integers(list(weights.values()))
         self._slots = {item: before.get(item) or _Slot(item, int(self._random.random() * _UNIT)) for item in weights}
         slots = list(self._slots.values())
         total = sum(scaled) or 1
         self._period = total * _UNIT
-        self._step = 0
         # Of a slot that is new, all this is 0.
         owed = [slot.owed + step * slot.weight * _UNIT // total_before - slot.picks * _UNIT for slot in slots]
         # As items came and went, it has to be made to sum to 0 again.
@@ -302,8 +319,29 @@ class Schedule(Generic[T]):
             first = self._random.choices(slots, [slot.weight / total for slot in slots])[0]
             first.begins = first.due = 0
         is_few = len(slots) <= _FEW
-        self._few = tuple(slots) if is_few else ()
+        self._items = tuple(self._slots) if is_few else ()
         self._many = None if is_few else _Many(slots)
+
+    def _count_picks(self, slots: list[_Slot]) -> int:
+        """Return how many picks there were since the last update; take back what was worked out ahead and has not been used."""
+        ahead = self._ahead
+        while ahead > _NOTHING_AHEAD:
+            slots[ahead & _PLACE].picks -= 1
+            ahead >>= _PLACE_BITS
+        self._ahead = _NOTHING_AHEAD
+        return sum([slot.picks for slot in slots])
+
+
+def _find(slots: list[_Slot], step: int) -> int:
+    """Return the place of the slot whose turn it is, of a few."""
+    found = -1
+    for place, slot in enumerate(slots):
+        if slot.begins > step:
+            continue
+        if found < 0 or slot.due < slots[found].due or (slot.due == slots[found].due and slot.tie < slots[found].tie):
+            found = place
+    # By the law there is always one; if there were none, who may come first would come early, as of many.
+    return found if found >= 0 else min(range(len(slots)), key=lambda place: (slots[place].begins, slots[place].tie))
 
 
 def _lateness(slots: list[_Slot], total: int) -> int:
