@@ -258,15 +258,15 @@ class Schedule(Generic[T]):
         if not slots:
             raise NoEndpoint
         self._is_new = False
-        ahead, bits = 0, 0
         step = sum([slot.picks for slot in slots])  # each step is one pick
-        for _ in range(_MOST_AHEAD if step else _FIRST_AHEAD):
+        bits = _PLACE_BITS * (_MOST_AHEAD if step else _FIRST_AHEAD)
+        ahead = _NOTHING_AHEAD << bits
+        for place_bits in range(0, bits, _PLACE_BITS):
             step += 1
             place = _find(slots, step)
             slots[place].pick(self._period)
-            ahead |= place << bits
-            bits += _PLACE_BITS
-        return ahead | _NOTHING_AHEAD << bits
+            ahead |= place << place_bits
+        return ahead
 
     def _pick_of_many(self, many: _Many) -> T:
         self._is_new = False
@@ -334,14 +334,18 @@ class Schedule(Generic[T]):
 
 def _find(slots: list[_Slot], step: int) -> int:
     """Return the place of the slot whose turn it is, of a few."""
-    found = -1
+    found: _Slot | None = None
+    found_place = 0
     for place, slot in enumerate(slots):
         if slot.begins > step:
             continue
-        if found < 0 or slot.due < slots[found].due or (slot.due == slots[found].due and slot.tie < slots[found].tie):
-            found = place
-    # By the law there is always one; if there were none, who may come first would come early, as of many.
-    return found if found >= 0 else min(range(len(slots)), key=lambda place: (slots[place].begins, slots[place].tie))
+        if found is None or slot.due < found.due or (slot.due == found.due and slot.tie < found.tie):
+            found, found_place = slot, place
+    if (
+        found is None
+    ):  # by the law there is always one; if there were none, who may come first would come early, as of many
+        return min(range(len(slots)), key=lambda place: (slots[place].begins, slots[place].tie))
+    return found_place
 
 
 def _lateness(slots: list[_Slot], total: int) -> int:
