@@ -46,12 +46,12 @@ T = TypeVar("T")
 _UNIT: Final = 1 << 32
 # Of all items together, by deadlines that can be met.
 _MOST_OWED: Final = _UNIT - _UNIT // 64
-# Of no more than so many, looking at each is faster.
-_FEW: Final = 16
+_PLACE_BITS: Final = 4
+# Of no more than so many, looking at each is faster; and a place among them takes so few bits.
+_FEW: Final = 1 << _PLACE_BITS
 # Where there are 100,000 schedules, none of them is in the processor's cache when its turn comes. So of few the next picks are
 # worked out together, and the others need not look at the slots: each of these numbers is a pick's place among the slots, the
 # first one the lowest, and a one stands above the last. Fifteen fill a number that takes no memory of its own.
-_PLACE_BITS: Final = 4
 _PLACE: Final = _FEW - 1
 _NOTHING_AHEAD: Final = 1
 _MOST_AHEAD: Final = 15
@@ -341,11 +341,10 @@ def _find(slots: list[_Slot], step: int) -> int:
             continue
         if found is None or slot.due < found.due or (slot.due == found.due and slot.tie < found.tie):
             found, found_place = slot, place
-    if (
-        found is None
-    ):  # by the law there is always one; if there were none, who may come first would come early, as of many
-        return min(range(len(slots)), key=lambda place: (slots[place].begins, slots[place].tie))
-    return found_place
+    if found is not None:
+        return found_place
+    # By the law there is always one; if there were none, who may come first would come early, as of many.
+    return min(range(len(slots)), key=lambda place: (slots[place].begins, slots[place].tie))
 
 
 def _lateness(slots: list[_Slot], total: int) -> int:
