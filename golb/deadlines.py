@@ -2,9 +2,9 @@
 
 Rule: to wait with a deadline costs a few assignments; a cancel scope for each wait would cost 20 µs of a request's 40.
 Method: waits of one kind all last equally long, so the order in which they begin is the order in which they end, and
-only the oldest of each kind need be looked at. They are linked to each other, as what ends first may stand anywhere: out of a
-dict of a thousand it would take ten lines of the processor's cache. Time is read once a tick: a timeout comes up to two
-ticks late, never early.
+only the oldest of each kind need be looked at. Each queue is a doubly linked list, since most waits end early, wherever they
+stand: to take one out of a dict of a thousand, and put it in again, takes ten lines of the processor's cache. Time is read
+once a tick: a timeout comes up to two ticks late, never early.
 """
 
 from __future__ import annotations

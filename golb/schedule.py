@@ -61,8 +61,8 @@ _FIRST_AHEAD: Final = 4
 # take, and a third of the memory.
 _RANK_BITS: Final = 32
 _RANK: Final = (1 << _RANK_BITS) - 1
-# To put so many in order among others costs as much as to put one of them in its place.
-_SORTED_FOR_ONE: Final = 16
+# To sort anew what is nearly in order takes about as long as one insertion for so many entries of it.
+_ENTRIES_PER_INSERTION: Final = 16
 
 
 class _Slot:
@@ -180,7 +180,7 @@ class _Many:
 
 
 def _put_in_order(ready: list[int], released: list[int]) -> None:
-    if len(released) * _SORTED_FOR_ONE > len(ready):
+    if len(released) * _ENTRIES_PER_INSERTION > len(ready):
         ready += released
         ready.sort()
     else:
