@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golb.errors import UpstreamError
-from golb.upstream.answers import MAX_HEAD_BYTES, MAX_HEADERS, AnswerReader
+from golb.upstream.answers import MAX_HEAD_BYTES, MAX_HEADERS, NO_ANSWER, Answer, AnswerReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -405,3 +405,33 @@ def test_a_line_in_the_middle_of_a_head_is_not_its_version() -> None:
     assert read([answer(b"Content-Length: 2", body=b"ok")], reader).complete
     pieces = [b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nX: ", b"HTTP/1.1 \r\n\r\n0\r\n\r\n"]
     assert read(pieces, reader).failed
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        answer(b"Content-Length: 2", b"X-A: b", body=b"ok"),
+        answer(b"Transfer-Encoding: chunked", b"X-A: b", body=chunked(b"ok", trailers=b"X-B: c\r\n")),
+    ],
+)
+def test_an_answer_that_has_been_used_is_let_go_of_and_leaves_nothing_behind(message: bytes) -> None:
+    reader = AnswerReader()
+    first = reader.begin(head_request=False)
+    reader.feed(message)
+    assert first.complete
+    reader.end()
+    assert reader.answer is NO_ANSWER
+    assert reader.begin(head_request=False) is not first
+    untouched = Answer()
+    for name in (
+        "lines",
+        "parsed",
+        "special",
+        "final_hosts",
+        "forwarded_for",
+        "trailers",
+        "body",
+        "status",
+        "complete",
+    ):
+        assert getattr(NO_ANSWER, name) == getattr(reader.answer, name) == getattr(untouched, name)
