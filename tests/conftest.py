@@ -1,4 +1,4 @@
-"""What the tests share: the rewriting of their files, and one real etcd for all that a process runs.
+"""What the tests share: the rewriting of their files, one real etcd for all that a process runs, and a poller.
 
 Each test keeps to keys of its own.
 """
@@ -17,9 +17,12 @@ import pytest
 import structlog
 
 from demo.etcd import EtcdProcess
+from golb.poller import Poller
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    import trio
 
 # Where an environment forbids bytecode, each process of pytest rewrites all tests again, which takes it some 13 s, and each
 # golb that a test starts compiles what has changed.
@@ -80,3 +83,11 @@ def etcd() -> Iterator[EtcdProcess]:
     options += ["--heartbeat-interval=250", "--election-timeout=1250"]
     with EtcdProcess(extra_args=options) as process:
         yield process
+
+
+@pytest.fixture
+async def poller(nursery: trio.Nursery) -> Poller:
+    """A poller that runs until the test ends."""
+    running = Poller()
+    await nursery.start(running.run)
+    return running

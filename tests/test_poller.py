@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 
-@pytest.fixture
-async def poller(nursery: trio.Nursery) -> Poller:
-    running = Poller()
-    await nursery.start(running.run)
-    return running
-
-
 def fill(sock: socket.socket) -> int:
     """Write until the socket takes no more; return how many bytes."""
     count = 0

@@ -7,20 +7,10 @@ import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import pytest
 from support.diary import Diary, inputs, socket_pair, until_told
 
-from golb.poller import Poller
-
 if TYPE_CHECKING:
-    import trio
-
-
-@pytest.fixture
-async def poller(nursery: trio.Nursery) -> Poller:
-    running = Poller()
-    await nursery.start(running.run)
-    return running
+    from golb.poller import Poller
 
 
 async def test_an_endpoint_is_heard_before_clients_that_came_earlier(poller: Poller) -> None:

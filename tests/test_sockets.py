@@ -16,11 +16,12 @@ from attrs import frozen
 
 from golb.fibers import Fiber
 from golb.pipes import Pipe
-from golb.poller import Poller
 from golb.sockets import SocketStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from golb.poller import Poller
 
 BOUND_S = 5
 LATER_BYTES = 16384
@@ -85,13 +86,6 @@ def tcp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         with theirs:
             theirs.setblocking(False)
             yield ours, theirs
-
-
-@pytest.fixture
-async def poller(nursery: trio.Nursery) -> Poller:
-    running = Poller()
-    await nursery.start(running.run)
-    return running
 
 
 @pytest.fixture
