@@ -6,7 +6,7 @@ Rule: golb decides nothing by a path beyond the function's name; what follows it
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
@@ -14,6 +14,7 @@ from attrs import frozen
 from golb.endpoints import Endpointlike, EndpointSet
 from golb.errors import WeightsError
 from golb.limits import NO_LIMITS
+from golb.stats import FunctionStats
 from golb.weights import Endpoint, are_same_endpoints, split_endpoint
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from golb.health import RestingEndpoints
     from golb.schedule import Schedule
-    from golb.stats import FunctionStats
     from golb.weights import WeightUpdate
 
 
@@ -33,6 +33,7 @@ class Routable(Endpointlike, Protocol):
 
 
 T = TypeVar("T", bound=Routable)
+S = TypeVar("S")
 
 _PREFIX: Final = b"/function/"
 _NAME_START: Final = len(_PREFIX)
@@ -94,8 +95,8 @@ class Gateways:
         return " ".join(sorted([*self.hosts, *(endpoint.authority for endpoint in self.endpoints)]))
 
 
-class Route(Generic[T]):
-    """One function: all its endpoints, and those that are no gateways."""
+class Route(FunctionStats):
+    """One function: all its endpoints, those that are no gateways, and what was counted of its calls."""
 
     __slots__ = (
         "direct",
@@ -108,26 +109,26 @@ class Route(Generic[T]):
         "in_flight",
         "limits",
         "local",
-        "stats",
     )
 
-    def __init__(self, function: str, every: EndpointSet[T]) -> None:
-        # What each call looks at stands first, in one line of the processor's cache; see `golb.schedule`.
-        self.direct: Schedule[T] | None = None
+    def __init__(self, function: str, every: EndpointSet[Any]) -> None:
+        super().__init__()
+        # With what was counted this takes three lines of the processor's cache, as no type variable takes the room of two
+        # attributes. What each call looks at first fills the second one, with what calls seldom count; see `golb.schedule`.
+        self.direct: Schedule[Any] | None = None
         """Whose turn it is of `every`, where that is all there is to ask: the function is not limited, and nobody rests."""
         self.in_flight = 0
         """Requests under way, kept by the caller."""
-        self.stats: FunctionStats | None = None
-        """What was counted of its calls, kept by the caller; there is none before the first."""
         self.epoch = 0
         """Of the resting endpoints, as of the last look at them."""
-        self.direct_local: Schedule[T] | None = None
+        self.direct_local: Schedule[Any] | None = None
         """As `direct`, of `local`."""
         self.every = every
         self.local = every
         """What a request may use that another load balancer forwarded: no gateway, so it cannot travel on. The same
         set as `every` where no endpoint is a gateway."""
-        self.endpoints: dict[Endpoint, T] = {}
+        self.endpoints: dict[Endpoint, Any] = {}
+        """What stands for each of them in the sets."""
         self.function = function
         self.limits = NO_LIMITS
         self.generation = 0
@@ -145,13 +146,14 @@ class Route(Generic[T]):
         self.direct_local = None if is_limited or self.local.resting else self.local.in_service
 
 
-class Routes(Generic[T]):
-    """All functions of the zone. `T` is what the caller makes of an endpoint: its connections, say.
+class Routes(Generic[S, T]):
+    """All functions of the zone. `S` is what the caller makes of an endpoint: its connections, say; `T` the same in one function.
 
     Args:
         gateways: the endpoints that a forwarded request must not use.
         open_endpoint: called when an endpoint enters its first function.
         close_endpoint: called when it has left its last.
+        join: called when it enters a function.
         resting: the endpoints that rest.
         panic_threshold: which part of a function's weight may rest, 0 to 1.
         random: seeds the phases of the schedules.
@@ -160,8 +162,9 @@ class Routes(Generic[T]):
     def __init__(
         self,
         gateways: Gateways,
-        open_endpoint: Callable[[Endpoint], T],
-        close_endpoint: Callable[[T], None],
+        open_endpoint: Callable[[Endpoint], S],
+        close_endpoint: Callable[[S], None],
+        join: Callable[[S], T],
         resting: RestingEndpoints,
         *,
         panic_threshold: float = 0.5,
@@ -173,9 +176,10 @@ class Routes(Generic[T]):
         self._generation = 0
         self._open = open_endpoint
         self._close = close_endpoint
+        self._join = join
         self._random = random or Random()  # noqa: S311 - a phase is no secret; one for all: its state is 2.5 KB
-        self._by_name: dict[bytes, Route[T]] = {}
-        self._users: dict[Endpoint, tuple[T, int]] = {}
+        self._by_name: dict[bytes, Route] = {}
+        self._users: dict[Endpoint, tuple[S, int]] = {}
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -189,14 +193,14 @@ class Routes(Generic[T]):
         self._generation += 1
         self._resting.epoch += 1  # so that `get` looks at each route anew
 
-    def get(self, name: bytes) -> Route[T] | None:
+    def get(self, name: bytes) -> Route | None:
         """Return the route of the function of that name, as `split_target` returns it."""
         route = self._by_name.get(name)
         if route is not None and route.epoch != self._resting.epoch:
             self.renew(route)
         return route
 
-    def renew(self, route: Route[T]) -> None:
+    def renew(self, route: Route) -> None:
         """Look anew at which endpoints of a function rest, if that has changed; `get` has done so, but time passes."""
         if route.epoch == self._resting.epoch:
             return
@@ -234,20 +238,21 @@ class Routes(Generic[T]):
                 self._divide(route)
             route.settle()
             return
-        route.endpoints = {endpoint: self._acquire(endpoint) for endpoint in by_endpoint}
+        route.endpoints = {}
+        for endpoint in by_endpoint:
+            shared = self._acquire(endpoint)
+            route.endpoints[endpoint] = before[endpoint] if endpoint in before else self._join(shared)
         route.every.update({route.endpoints[endpoint]: weight for endpoint, weight in by_endpoint.items()})
         self._divide(route)
         route.settle()
-        if route.stats is not None and before.keys() - route.endpoints.keys():
-            route.stats.keep_only(route.endpoints.values())
         self._release(before)
 
-    def _adopt_configuration(self, route: Route[T]) -> None:
+    def _adopt_configuration(self, route: Route) -> None:
         """Let the next `update` of its endpoint sets go by the configuration in force."""
         route.generation = self._generation
         route.every.panic_threshold = route.local.panic_threshold = self._panic_threshold
 
-    def _divide(self, route: Route[T]) -> None:
+    def _divide(self, route: Route) -> None:
         """Tell gateways from the others."""
         gateways, weights = self._gateways, route.every.weights
         local = {}
@@ -265,7 +270,7 @@ class Routes(Generic[T]):
     def _endpoint_set(self, weights: dict[T, int | float]) -> EndpointSet[T]:
         return EndpointSet(weights, rests=self._resting, panic_threshold=self._panic_threshold, random=self._random)
 
-    def _acquire(self, endpoint: Endpoint) -> T:
+    def _acquire(self, endpoint: Endpoint) -> S:
         item, users = self._users.get(endpoint) or (self._open(endpoint), 0)
         self._users[endpoint] = item, users + 1
         return item

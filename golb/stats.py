@@ -6,10 +6,7 @@ difference of two readings. What is read is lists and dicts, which another proce
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+from typing import Any, Final
 
 # Upper bounds, in seconds.
 DURATION_BOUNDS_S: Final[tuple[float, ...]] = (
@@ -55,7 +52,8 @@ _OWN: Final = 2
 _ROW: Final = 3
 _RESPONSES: Final = _ROW * (len(DURATION_BOUNDS_S) + 1)
 _SHORTEST: Final = _RESPONSES - _ROW
-_ALL: Final = _RESPONSES + 10
+# Of the functions that are not called, which may be 100,000; never added to.
+_NOTHING: Final = [0] * (_RESPONSES + 10)
 
 
 def _place(seconds: float, bounds_s: tuple[float, ...]) -> int:
@@ -94,12 +92,17 @@ class Histogram:
 
 
 class EndpointStats:
-    """What was counted of the calls of one function to one endpoint."""
+    """What was counted of the calls of one function to one endpoint.
+
+    Args:
+        endpoint: that one, as the caller has it; not looked at here.
+    """
 
     __slots__ = (
         "bytes_in",
         "bytes_out",
         "calls",
+        "endpoint",
         "failures",
         "of_1xx",
         "of_2xx",
@@ -109,8 +112,9 @@ class EndpointStats:
         "retries",
     )
 
-    def __init__(self) -> None:
-        # What most calls count stands first, in one line of the processor's cache.
+    def __init__(self, endpoint: Any) -> None:
+        # With eleven attributes this takes two lines of the processor's cache; what most calls need stands in the first.
+        self.endpoint = endpoint
         self.calls = 0
         """Sent to it, or meant to be."""
         self.of_2xx = 0
@@ -164,7 +168,6 @@ class FunctionStats:
         "_first_byte_s",
         "_own_s",
         "broken",
-        "by_endpoint",
         "gone",
         "loops",
         "no_endpoint",
@@ -172,11 +175,10 @@ class FunctionStats:
     )
 
     def __init__(self) -> None:
-        self._counts = [0] * _ALL
-        """Of durations, and of responses by the first digit of their status; see `count`."""
+        self._counts = _NOTHING
+        """Of durations, and of responses by the first digit of their status; see `count`. A list of its own from the first on."""
         self._duration_s = self._first_byte_s = self._own_s = 0.0
         """The sums of these."""
-        self.by_endpoint: dict[Hashable, EndpointStats] = {}
         self.broken = 0
         """Answers that broke off."""
         self.gone = 0
@@ -184,17 +186,6 @@ class FunctionStats:
         self.no_endpoint = 0
         self.overloaded = 0
         self.loops = 0
-
-    def endpoint(self, endpoint: Hashable) -> EndpointStats:
-        """Return the counts of an endpoint, which begin at 0."""
-        found = self.by_endpoint.get(endpoint)
-        if found is None:
-            found = self.by_endpoint[endpoint] = EndpointStats()
-        return found
-
-    def keep_only(self, endpoints: Iterable[Any]) -> None:
-        """Forget the endpoints that are gone."""
-        self.by_endpoint = {one: self.by_endpoint[one] for one in endpoints if one in self.by_endpoint}
 
     def count(self, status: int, duration_s: float, first_byte_s: float, own_s: float) -> None:
         """Count the answer to a call that went to an endpoint.
@@ -209,6 +200,8 @@ class FunctionStats:
             IndexError: the status has more than three digits; nothing is counted.
         """
         counts = self._counts
+        if counts is _NOTHING:
+            counts = self._counts = _NOTHING.copy()
         counts[_RESPONSES + status // 100] += 1
         counts[_SHORTEST + _DURATION - _ROW * _place(duration_s, DURATION_BOUNDS_S)] += 1
         self._duration_s += duration_s

@@ -141,9 +141,23 @@ class Connections:
         self.open.remove(item)  # a second closing would fail
 
 
-def routes_with(connections: Connections, gateways: str = "10.0.3.1") -> Routes[Opened]:
+def itself(opened: Opened) -> Opened:
+    """Let the connections to an endpoint stand for it in each function."""
+    return opened
+
+
+class Joined:
+    """What stands for an endpoint in one function."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+        self.health = opened.health
+        self.is_gateway = False
+
+
+def routes_with(connections: Connections, gateways: str = "10.0.3.1") -> Routes[Opened, Opened]:
     resting = RestingEndpoints(RestPolicy())
-    return Routes(Gateways.parse(gateways), connections.begin, connections.end, resting, random=Random(0))
+    return Routes(Gateways.parse(gateways), connections.begin, connections.end, itself, resting, random=Random(0))
 
 
 def put(function: str, weights: dict[Endpoint, int | float]) -> WeightUpdate:
@@ -222,6 +236,34 @@ def test_an_endpoint_is_opened_once_and_closed_when_its_last_function_has_left_i
     assert connections.open == set()
 
 
+def test_what_stands_for_an_endpoint_in_a_function_is_that_ones_own_and_stays_as_long_as_it_is_there() -> None:
+    connections = Connections()
+    resting = RestingEndpoints(RestPolicy())
+    routes = Routes(Gateways(), connections.begin, connections.end, Joined, resting, random=Random(0))
+    for function in "fg":
+        routes.apply(put(function, {POD_1: 1, POD_2: 1}))
+    first, second = routes.get(b"f"), routes.get(b"g")
+    assert first is not None
+    assert second is not None
+    joined: Joined = first.endpoints[POD_1]
+    left: Joined = first.endpoints[POD_2]
+    assert second.endpoints[POD_1] is not joined
+    assert second.endpoints[POD_1].opened is joined.opened
+    updates: list[dict[Endpoint, int | float]] = [
+        {POD_1: 2, POD_2: 1},
+        {GATEWAY: 1, POD_1: 2},
+        {POD_1: 0},
+        {POD_1: 1, POD_2: 1},
+    ]
+    for weights in updates:
+        routes.apply(put("f", weights))
+        assert first.endpoints[POD_1] is joined
+        assert list(first.every.weights) == list(first.endpoints.values())
+        assert [first.endpoints[endpoint].opened.partition(" ")[0] for endpoint in weights] == list(map(str, weights))
+    assert first.endpoints[POD_2] is not left
+    assert first.endpoints[POD_2].opened is left.opened  # `g` had it all the time
+
+
 def test_an_endpoint_of_weight_0_stays_open() -> None:
     connections = Connections()
     routes = routes_with(connections)
@@ -251,7 +293,7 @@ def test_an_update_keeps_the_cycle_of_its_function_and_touches_no_other() -> Non
 def test_an_endpoint_that_rests_is_left_out_by_all_its_functions_until_it_serves_again() -> None:
     connections = Connections()
     resting = RestingEndpoints(RestPolicy())
-    routes = Routes(Gateways(), connections.begin, connections.end, resting, random=Random(0))
+    routes = Routes(Gateways(), connections.begin, connections.end, itself, resting, random=Random(0))
     for function in "fg":
         routes.apply(put(function, {POD_1: 1, POD_2: 1, GATEWAY: 1}))
     first, second = routes.get(b"f"), routes.get(b"g")
@@ -277,7 +319,7 @@ def test_an_endpoint_that_its_last_function_leaves_rests_no_more_for_anyone() ->
         connections.end(item)
         resting.forget(item.health)
 
-    routes = Routes(Gateways(), connections.begin, close, resting, random=Random(0))
+    routes = Routes(Gateways(), connections.begin, close, itself, resting, random=Random(0))
     routes.apply(put("f", {POD_1: 1, POD_2: 1}))
     route = routes.get(b"f")
     assert route is not None
@@ -291,7 +333,7 @@ def test_an_endpoint_that_its_last_function_leaves_rests_no_more_for_anyone() ->
 def test_a_schedule_is_direct_while_no_endpoint_of_it_rests() -> None:
     connections = Connections()
     resting = RestingEndpoints(RestPolicy())
-    routes = Routes(Gateways.parse("10.0.3.1"), connections.begin, connections.end, resting, random=Random(0))
+    routes = Routes(Gateways.parse("10.0.3.1"), connections.begin, connections.end, itself, resting, random=Random(0))
     routes.apply(put("f", {POD_1: 1, POD_2: 1, GATEWAY: 1}))
     route = routes.get(b"f")
     assert route is not None
@@ -379,7 +421,7 @@ def test_an_update_goes_by_the_configuration_in_force_although_the_route_has_not
 def test_another_panic_threshold_counts_for_those_who_rest_already() -> None:
     connections = Connections()
     resting = RestingEndpoints(RestPolicy())
-    routes = Routes(Gateways(), connections.begin, connections.end, resting, random=Random(0))
+    routes = Routes(Gateways(), connections.begin, connections.end, itself, resting, random=Random(0))
     routes.apply(put("f", {POD_1: 1, POD_2: 2}))
     route = routes.get(b"f")
     assert route is not None

@@ -52,7 +52,7 @@ def test_each_answer_is_in_one_class_and_once_in_each_histogram(answers: list[tu
 @given(st.lists(statuses, max_size=50))
 def test_a_status_is_of_the_class_of_its_first_digit_and_beyond_599_of_5xx(answers: list[int]) -> None:
     stats = FunctionStats()
-    at_endpoint = EndpointStats()
+    at_endpoint = EndpointStats("a")
     for status in answers:
         stats.count(status, 0.0, 0.0, 0.0)
         at_endpoint.count(status)
@@ -69,26 +69,24 @@ def test_what_is_no_status_counts_for_nothing() -> None:
 
 
 def test_classes_stand_in_order_and_are_all_there() -> None:
-    for stats in (FunctionStats(), EndpointStats()):
+    for stats in (FunctionStats(), EndpointStats("a")):
         responses = stats.report()["responses"]
         assert list(responses.items()) == [("1xx", 0), ("2xx", 0), ("3xx", 0), ("4xx", 0), ("5xx", 0)]
 
 
-def test_an_endpoint_begins_at_0_and_keeps_its_counts() -> None:
-    stats = FunctionStats()
-    assert set(stats.endpoint("a").report()) == {"calls", "retries", "failures", "responses", "bytes_in", "bytes_out"}
-    stats.endpoint("a").calls += 1
-    stats.endpoint("b").calls += 2
-    assert [stats.endpoint(name).calls for name in "ab"] == [1, 2]
+def test_what_is_counted_of_an_endpoint_begins_at_0() -> None:
+    told = EndpointStats("a").report()
+    assert set(told) == {"calls", "retries", "failures", "responses", "bytes_in", "bytes_out"}
+    assert not any(value for name, value in told.items() if name != "responses")
 
 
-def test_what_is_kept_of_the_endpoints_are_those_that_are_named_and_were_called() -> None:
-    stats = FunctionStats()
-    for name in "abc":
-        stats.endpoint(name).calls += 1
-    stats.keep_only(["c", "x", "a"])
-    assert set(stats.by_endpoint) == {"a", "c"}
-    assert stats.endpoint("b").calls == 0
+def test_functions_share_no_counts() -> None:
+    one, other = FunctionStats(), FunctionStats()
+    one.count(200, 0.5, 0.25, 0.0001)
+    assert sum(one.report()["responses"].values()) == 1
+    assert other.report() == FunctionStats().report()
+    other.count(200, 0.5, 0.25, 0.0001)
+    assert one.report() == other.report()
 
 
 def test_a_report_is_json_and_does_not_change_when_more_is_counted() -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from attrs import frozen
 
 from golb.errors import NoEndpoint, NoFunction, Overloaded
 from golb.handlers.waiting import WaitingRoom
 from golb.routes import Routes
+from golb.stats import EndpointStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from golb.config import Config
     from golb.endpoints import EndpointSet
     from golb.handlers.base import Pool, Upstream
+    from golb.health import Health
     from golb.routes import Route
     from golb.weights import Endpoint, WeightUpdate
 
@@ -52,6 +54,36 @@ class Destination:
         """Kept by the routes."""
 
 
+class Member(EndpointStats):
+    """An endpoint in a function, and what was counted of the calls of this one to that one.
+
+    Args:
+        destination: the endpoint, which other functions may have too.
+    """
+
+    # No attributes: what is looked at for each call is to stay together.
+    __slots__ = ()
+
+    def __init__(self, destination: Destination) -> None:
+        super().__init__(destination)
+
+    @property
+    def destination(self) -> Destination:
+        return cast("Destination", self.endpoint)
+
+    @property
+    def health(self) -> Health:
+        return self.destination.health
+
+    @property
+    def is_gateway(self) -> bool:
+        return self.destination.is_gateway
+
+    @is_gateway.setter
+    def is_gateway(self, is_gateway: bool) -> None:
+        self.destination.is_gateway = is_gateway
+
+
 @frozen
 class Caller:
     """What decides where a request may go."""
@@ -64,7 +96,7 @@ class Caller:
     """It can be sent again if an endpoint fails that has got it."""
 
 
-Place = tuple["Route[Destination]", Destination]
+Place = tuple["Route", Member]
 """A function and one of its endpoints, with one request more under way."""
 
 
@@ -85,10 +117,11 @@ class Places:
         open_endpoint: Callable[[Endpoint], Destination],
         close_endpoint: Callable[[Destination], None],
     ) -> None:
-        self.routes: Routes[Destination] = Routes(
+        self.routes: Routes[Destination, Member] = Routes(
             config.gateways,
             open_endpoint,
             close_endpoint,
+            Member,
             upstream.resting,
             panic_threshold=config.panic_threshold / 100,
         )
@@ -134,30 +167,28 @@ class Places:
         rooms: tuple[WaitingRoom[Any], ...] = (self.queue, self.held)
         return sum(room.waiting_for((name, forwarded)) for room in rooms for forwarded in (False, True))
 
-    def begin(self, route: Route[Destination], destination: Destination) -> None:
+    def begin(self, route: Route, member: Member) -> None:
         """Count a request that goes to an endpoint; it has to `leave`."""
         self.in_flight += 1
         route.in_flight += 1
-        destination.in_flight += 1
+        member.destination.in_flight += 1
 
-    def leave(self, route: Route[Destination], destination: Destination) -> None:
+    def leave(self, route: Route, member: Member) -> None:
         """Count a request that is over; the first who waits for its place goes on."""
         self.in_flight -= 1
         route.in_flight -= 1
-        destination.in_flight -= 1
+        member.destination.in_flight -= 1
         if self.queue.waiting:
             self.queue.look()
 
-    def move(
-        self, route: Route[Destination], failed: Destination, tried: Collection[Destination], *, local: bool
-    ) -> Destination | None:
+    def move(self, route: Route, failed: Member, tried: Collection[Member], *, local: bool) -> Member | None:
         """Let a request go on at another endpoint than those that it has tried; None if there is none with room."""
         self.routes.renew(route)
         endpoints = route.local if local else route.every
         other = endpoints.other({*tried, *self._full(endpoints)}, resting=True)
         if other is not None:
-            failed.in_flight -= 1
-            other.in_flight += 1
+            failed.destination.in_flight -= 1
+            other.destination.in_flight += 1
             if self.queue.waiting:
                 self.queue.look()
         return other
@@ -213,7 +244,7 @@ class Places:
             route, _ = self._endpoints(caller)
             raise Overloaded(f"{self._reached(route)}; {exc}") from None
 
-    def _endpoints(self, caller: Caller) -> tuple[Route[Destination], EndpointSet[Destination]]:
+    def _endpoints(self, caller: Caller) -> tuple[Route, EndpointSet[Member]]:
         route = self.routes.get(caller.name)
         if route is None:
             raise NoFunction
@@ -227,14 +258,14 @@ class Places:
         route, endpoints = self._endpoints(caller)
         if self._is_full(route):
             return None
-        destination = endpoints.next(self._upstream.now_s, replayable=caller.replayable)
-        if self._endpoint_max_inflight and destination.in_flight >= self._endpoint_max_inflight:
+        member = endpoints.next(self._upstream.now_s, replayable=caller.replayable)
+        if self._endpoint_max_inflight and member.destination.in_flight >= self._endpoint_max_inflight:
             other = endpoints.other(self._full(endpoints), resting=False)
             if other is None:
                 return None
-            destination = other
-        self.begin(route, destination)
-        return route, destination
+            member = other
+        self.begin(route, member)
+        return route, member
 
     def _try_queued(self, caller: Caller) -> Place | None:
         try:
@@ -253,20 +284,21 @@ class Places:
         if place is not True:
             self.leave(*place)
 
-    def _is_full(self, route: Route[Destination]) -> bool:
+    def _is_full(self, route: Route) -> bool:
         at_most = route.limits.max_inflight
         return self._is_full_in_all() or bool(at_most and route.in_flight >= at_most)
 
     def _is_full_in_all(self) -> bool:
         return bool(self._max_inflight and self.in_flight >= self._max_inflight)
 
-    def _full(self, endpoints: EndpointSet[Destination]) -> set[Destination]:
+    def _full(self, endpoints: EndpointSet[Member]) -> set[Member]:
         at_most = self._endpoint_max_inflight
         if not at_most:
             return set()
-        return {one for one in (*endpoints.in_service.weights, *endpoints.resting) if one.in_flight >= at_most}
+        every = (*endpoints.in_service.weights, *endpoints.resting)
+        return {member for member in every if member.destination.in_flight >= at_most}
 
-    def _reached(self, route: Route[Destination]) -> str:
+    def _reached(self, route: Route) -> str:
         """Say which bound it is."""
         if self._is_full_in_all():
             return f"{self.in_flight} requests are under way, as many as eb_go_lb_max_inflight allows"

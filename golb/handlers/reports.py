@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from golb.stats import EndpointStats, FunctionStats
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from golb.routes import Route
 
 
-def function_report(route: Route[Destination], places: Places, last: Change | None, now_s: float) -> dict[str, Any]:
+def function_report(route: Route, places: Places, last: Change | None, now_s: float) -> dict[str, Any]:
     """Tell of one function; golb/admin/openapi.json has what each member means.
 
     Its endpoints can be gone through once, now or later: they are those of now, each as it is when its turn comes.
@@ -28,7 +26,6 @@ def function_report(route: Route[Destination], places: Places, last: Change | No
         last: its weights in force.
         now_s: the time by which endpoints rest.
     """
-    stats: FunctionStats = route.stats or FunctionStats()
     limits = route.limits
     return {
         "function": route.function,
@@ -38,28 +35,27 @@ def function_report(route: Route[Destination], places: Places, last: Change | No
         "in_flight": route.in_flight,
         "waiting": places.waiting_for(route.name),
         "panicking": route.every.is_panicking,
-        **stats.report(),
-        "endpoints": _endpoints(route, stats, now_s),
+        **route.report(),
+        "endpoints": _endpoints(route, now_s),
     }
 
 
-def _endpoints(route: Route[Destination], stats: FunctionStats, now_s: float) -> Iterator[dict[str, Any]]:
+def _endpoints(route: Route, now_s: float) -> Iterator[dict[str, Any]]:
     # New weights replace these mappings and leave them as they are.
-    weights, by_endpoint, endpoints = route.every.weights, stats.by_endpoint, route.endpoints
+    weights, endpoints = route.every.weights, route.endpoints
     total = sum(weights.values())
-    nothing = EndpointStats()
     return (
         {
             "endpoint": str(endpoint),
-            "gateway": destination.is_gateway,
-            "weight": weights[destination],
-            "share": weights[destination] / total if total else 0.0,
-            "state": _state(destination, weights[destination]),
-            **by_endpoint.get(destination, nothing).report(),
-            "in_flight": destination.in_flight,
-            "rest": _rest(destination, now_s),
+            "gateway": member.is_gateway,
+            "weight": weights[member],
+            "share": weights[member] / total if total else 0.0,
+            "state": _state(member.destination, weights[member]),
+            **member.report(),
+            "in_flight": member.destination.in_flight,
+            "rest": _rest(member.destination, now_s),
         }
-        for endpoint, destination in endpoints.items()
+        for endpoint, member in endpoints.items()
     )
 
 

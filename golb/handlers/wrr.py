@@ -14,14 +14,13 @@ from golb.errors import AnswerBroken, ClientGone, NoConnection, NoEndpoint, NoFu
 from golb.forwarding import Call, RequestHeaders
 from golb.handlers.base import Handler
 from golb.handlers.failover import RetryBudget, is_replayable, may_be_sent_again
-from golb.handlers.places import Caller, Destination, Places
+from golb.handlers.places import Caller, Destination, Member, Places
 from golb.handlers.reports import function_report
 from golb.headers import TOKEN, X_FINAL_HOST, X_FORWARDED_FOR, canonical, frame_chunk, mark_name
 from golb.history import WeightHistory
 from golb.line_budget import LineBudget
 from golb.mypyc import mypyc_attr
 from golb.routes import split_target
-from golb.stats import FunctionStats
 
 if TYPE_CHECKING:
     from golb.asgi import Event, Receive, Scope, Send
@@ -147,22 +146,22 @@ class WeightedRoundRobinHandler(Handler):
             # What nearly every request meets is a schedule: no bound to keep, and nobody rests.
             if route is None or schedule is None or places.is_limited:
                 caller = Caller(name, headers.forwarded, is_replayable(call.method, more_body=call.more_body))
-                route, destination = await places.enter(caller, None if call.more_body else receive)
+                route, member = await places.enter(caller, None if call.more_body else receive)
                 lead[2] = (self._mark, _now())
                 call.ready_s = perf_counter()
             else:
-                destination = schedule.next()
-                places.begin(route, destination)
+                member = schedule.next()
+                places.begin(route, member)
         except (NoFunction, NoEndpoint, Overloaded) as exc:
             lack = exc.with_traceback(None)  # which leads here: kept, the two would be a cycle
         except ClientGone:
             if route is not None:
-                self._stats(route).gone += 1
+                route.gone += 1
             raise
         if route is None or lack is not None:
             await self._answer_nowhere(scope, send, lack or NoFunction(), name, lead)
             return
-        await self._forward(scope, target, rest, headers, call, route, destination)
+        await self._forward(scope, target, rest, headers, call, route, member)
 
     async def _forward(
         self,
@@ -171,8 +170,8 @@ class WeightedRoundRobinHandler(Handler):
         rest: bytes,
         headers: RequestHeaders,
         call: Call,
-        route: Route[Destination],
-        destination: Destination,
+        route: Route,
+        member: Member,
     ) -> None:
         """Ask the endpoint, and others where one fails and the request may be sent again; count what becomes of it.
 
@@ -182,18 +181,17 @@ class WeightedRoundRobinHandler(Handler):
             rest: of the target, as the function gets it.
             headers: of the request.
             call: all but its head.
-            route: the function, in which `destination` has been begun; left when this ends.
-            destination: the first to ask.
+            route: the function, in which `member` has been begun; left when this ends.
+            member: the first to ask.
         """
         notes = scope.get("golb.notes")
-        stats = route.stats or self._stats(route)
         replayable = is_replayable(call.method, more_body=call.more_body)
         takes_lines = "golb.lines" in call.extensions
-        tried: list[Destination] = []
+        tried: list[Member] = []
         try:
             while True:
-                at_endpoint = stats.endpoint(destination)
-                at_endpoint.calls += 1
+                member.calls += 1
+                destination = member.destination
                 seen_target = target if destination.is_gateway else rest
                 chain = headers.chain(self._node, scope["client"])
                 if notes is not None:
@@ -218,48 +216,48 @@ class WeightedRoundRobinHandler(Handler):
                 failure: UpstreamError | None = None
                 try:
                     await self._upstream.forward(destination.pool, call)
-                    at_endpoint.count(call.status)
+                    member.count(call.status)
                 except UpstreamError as exc:
                     failure = exc.with_traceback(None)  # as above
                 except AnswerBroken as broken:
-                    at_endpoint.failures += 1
-                    stats.broken += 1
-                    self._log_failure("answer broke off", route, destination, broken)
+                    member.failures += 1
+                    route.broken += 1
+                    self._log_failure("answer broke off", route, member, broken)
                     raise
                 finally:
-                    at_endpoint.bytes_in += call.bytes_in
-                    at_endpoint.bytes_out += call.bytes_out
+                    member.bytes_in += call.bytes_in
+                    member.bytes_out += call.bytes_out
                 if failure is None:
                     break
-                at_endpoint.failures += 1
+                member.failures += 1
                 if notes is not None:
                     notes.fail(failure)
                 other = await self._another(
-                    route, destination, tried, failure, forwarded=headers.forwarded, replayable=replayable
+                    route, member, tried, failure, forwarded=headers.forwarded, replayable=replayable
                 )
-                self._log_failure("call failed", route, destination, failure, other)
+                self._log_failure("call failed", route, member, failure, other)
                 if other is None:
-                    await self._answer_failure(scope, call, route, destination, failure)
+                    await self._answer_failure(scope, call, route, member, failure)
                     break
-                destination = other
-                stats.endpoint(destination).retries += 1
+                member = other
+                member.retries += 1
                 call.forget_answer()
                 call.ready_s = perf_counter()
                 call.lead[2] = (self._mark, _now())
         except ClientGone:
-            stats.gone += 1
+            route.gone += 1
             raise
         finally:
-            self._places.leave(route, destination)
+            self._places.leave(route, member)
             if tried:
                 self.retries.give_back()
         ended_s = perf_counter()
         own_s = call.sent_s - call.ready_s + (ended_s - call.answered_s if call.came_whole else 0.0)
-        stats.count(call.status, ended_s - call.began_s, call.answered_s - call.began_s, own_s)
+        route.count(call.status, ended_s - call.began_s, call.answered_s - call.began_s, own_s)
         if notes is not None:
             notes.own_s = own_s
         if self._logs_requests:
-            endpoint = str(destination.pool.endpoint)
+            endpoint = str(member.destination.pool.endpoint)
             LOG.debug("called", function=route.function, endpoint=endpoint, method=call.method)
 
     def function_names(self) -> list[str]:
@@ -288,21 +286,16 @@ class WeightedRoundRobinHandler(Handler):
             "rests_begun": resting.begun,
         }
 
-    def _stats(self, route: Route[Destination]) -> FunctionStats:
-        if route.stats is None:
-            route.stats = FunctionStats()
-        return route.stats
-
     async def _another(
         self,
-        route: Route[Destination],
-        failed: Destination,
-        tried: list[Destination],
+        route: Route,
+        failed: Member,
+        tried: list[Member],
         exc: UpstreamError,
         *,
         forwarded: bool,
         replayable: bool,
-    ) -> Destination | None:
+    ) -> Member | None:
         """Return the endpoint to ask instead of one that has failed; None if the request may not be sent again."""
         if not (self._fails_over and may_be_sent_again(exc, replayable=replayable)):
             return None
@@ -317,15 +310,13 @@ class WeightedRoundRobinHandler(Handler):
         """Answer a request that has been here before."""
         route = self._routes.get(name)
         if route is not None:
-            self._stats(route).loops += 1
+            route.loops += 1
         cause = f"function {_shown(name)}: this call has passed {self._node.decode()} before, it is in a loop"
         await _answer(scope, send, HTTPStatus.LOOP_DETECTED, cause, lead)
 
-    async def _answer_failure(
-        self, scope: Scope, call: Call, route: Route[Destination], failed: Destination, exc: UpstreamError
-    ) -> None:
+    async def _answer_failure(self, scope: Scope, call: Call, route: Route, failed: Member, exc: UpstreamError) -> None:
         """Answer a request in place of an endpoint that has failed."""
-        cause = f"function {route.function} in zone {self._zone}: endpoint {failed.pool.endpoint}: {exc}"
+        cause = f"function {route.function} in zone {self._zone}: endpoint {failed.destination.pool.endpoint}: {exc}"
         await _answer(scope, call.send, exc.status, cause, call.lead)
         call.status, call.answered_s = exc.status, perf_counter()
 
@@ -337,11 +328,11 @@ class WeightedRoundRobinHandler(Handler):
         route = self._routes.get(name)
         if isinstance(exc, Overloaded):
             if route is not None:
-                self._stats(route).overloaded += 1
+                route.overloaded += 1
             cause = f"function {_shown(name)} in zone {self._zone}: {exc}"
         elif isinstance(exc, NoEndpoint):
             if route is not None:
-                self._stats(route).no_endpoint += 1
+                route.no_endpoint += 1
             cause = self._no_endpoint(name)
         elif self._has_weights:
             self._unknown_function += 1
@@ -354,14 +345,14 @@ class WeightedRoundRobinHandler(Handler):
     def _log_failure(
         self,
         event: str,
-        route: Route[Destination],
-        destination: Destination,
+        route: Route,
+        member: Member,
         exc: GolbError,
-        other: Destination | None = None,
+        other: Member | None = None,
     ) -> None:
         if self._failure_lines.take():
-            endpoint = str(destination.pool.endpoint)
-            again = {} if other is None else {"sent_to": str(other.pool.endpoint)}
+            endpoint = str(member.destination.pool.endpoint)
+            again = {} if other is None else {"sent_to": str(other.destination.pool.endpoint)}
             LOG.warning(event, function=route.function, endpoint=endpoint, cause=str(exc), **again)
 
     def _no_endpoint(self, name: bytes) -> str:

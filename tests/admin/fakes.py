@@ -49,7 +49,7 @@ def endpoint_report(endpoint: str, stats: EndpointStats | None = None, **members
         "weight": 1,
         "share": 1.0,
         "state": "serving",
-        **(stats or EndpointStats()).report(),
+        **(stats or EndpointStats(endpoint)).report(),
         "in_flight": 0,
         "rest": None,
     }

@@ -80,7 +80,7 @@ async def test_histograms_are_cumulative_and_end_with_all() -> None:
 
 
 async def test_an_endpoints_shares_and_calls_are_told() -> None:
-    stats = EndpointStats()
+    stats = EndpointStats("10.42.0.5:8080")
     stats.calls, stats.retries, stats.failures, stats.bytes_in, stats.bytes_out = 9, 2, 1, 10, 20
     stats.of_2xx = 8
     endpoint = endpoint_report("10.42.0.5:8080", stats, weight=3, share=0.75, in_flight=4, state="resting")

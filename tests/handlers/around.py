@@ -16,7 +16,7 @@ from golb.weights import Weights, WeightUpdate, parse_endpoint
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from golb.handlers.places import Destination, Places
+    from golb.handlers.places import Destination, Member, Places
     from golb.limits import Limits
     from golb.routes import Route
 
@@ -146,13 +146,18 @@ class Around:
             await client.send(data or get())
             return await client.read_response()
 
-    def route(self, function: str = FUNCTION) -> Route[Destination]:
+    def route(self, function: str = FUNCTION) -> Route:
         route = self.places.routes.get(function.encode())
         assert route is not None
         return route
 
     def destination(self, endpoint: Endpoint, function: str = FUNCTION) -> Destination:
-        return self.route(function).endpoints[parse_endpoint(endpoint.authority)]
+        return self.member(endpoint, function).destination
+
+    def member(self, endpoint: Endpoint, function: str = FUNCTION) -> Member:
+        """Return what stands for an endpoint in a function."""
+        member: Member = self.route(function).endpoints[parse_endpoint(endpoint.authority)]
+        return member
 
     def let_rest_be_over(self, endpoint: Endpoint) -> None:
         """Let the time come at which a request may try an endpoint that rests."""
@@ -170,7 +175,9 @@ class Around:
             route = places.routes.get(function.encode())
             if route is not None:
                 assert route.in_flight == 0
-                assert [one.in_flight for one in route.endpoints.values()] == [0] * len(route.endpoints)
+                assert [member.destination.in_flight for member in route.endpoints.values()] == [0] * len(
+                    route.endpoints
+                )
                 assert [one.health.trials for one in route.endpoints.values()] == [0] * len(route.endpoints)
 
 

@@ -85,7 +85,7 @@ class Setting:
 
 
 def authority(place: Place) -> str:
-    return place[1].pool.endpoint.authority
+    return place[1].destination.pool.endpoint.authority
 
 
 async def test_what_is_under_way_is_counted_in_all_for_its_function_and_for_its_endpoint(
@@ -214,7 +214,11 @@ async def test_a_place_moves_with_its_request_to_another_endpoint(autojump_clock
     route, failed = await around.enter()
     other = around.places.move(route, failed, [failed], local=False)
     assert other is not None
-    assert (failed.in_flight, other.in_flight, route.in_flight, around.places.in_flight) == (0, 1, 1, 1)
+    assert around.in_flight() == {
+        failed.destination.pool.endpoint.authority: 0,
+        other.destination.pool.endpoint.authority: 1,
+    }
+    assert (route.in_flight, around.places.in_flight) == (1, 1)
     around.places.leave(route, other)
     assert around.places.in_flight == 0
     assert set(around.in_flight().values()) == {0}
@@ -229,7 +233,9 @@ async def test_a_request_that_moves_goes_past_those_that_have_begun_to_rest_mean
     around.put({A: 1, B: 100, C: 1})
     around.fail(A)
     around.fail(B)
-    assert around.places.move(route, failed, [failed], local=False) is around.opened[C]
+    other = around.places.move(route, failed, [failed], local=False)
+    assert other is not None
+    assert other.destination is around.opened[C]
 
 
 async def test_a_place_that_a_move_frees_goes_to_who_waits_for_it(
@@ -339,7 +345,7 @@ async def test_of_those_held_only_as_many_go_on_at_once_as_may_and_in_the_order_
     for count in range(1, len(names) + 1):
         assert around.entered == list(names[:count])
         assert route.in_flight == 1
-        around.places.leave(route, around.opened[A])
+        around.places.leave(route, route.endpoints[parse_endpoint(A)])
         await trio.testing.wait_all_tasks_blocked()
     assert around.places.in_flight == 0
 
@@ -507,12 +513,12 @@ class Traffic:
             elif destination.health.failures:
                 around.upstream.resting.succeed(destination.health, trial=destination.health.is_resting)
         elif step in ("move", "leave") and self.under_way:
-            route, destination = self.under_way.pop(which % len(self.under_way))
+            route, member = self.under_way.pop(which % len(self.under_way))
             if step == "leave":
-                around.places.leave(route, destination)
+                around.places.leave(route, member)
             else:
-                other = around.places.move(route, destination, [destination], local=which % 2 == 0)
-                self.under_way.append((route, other or destination))
+                other = around.places.move(route, member, [member], local=which % 2 == 0)
+                self.under_way.append((route, other or member))
 
     async def _call(self, caller: Caller, scope: trio.CancelScope, gone: trio.Event) -> None:
         async def receive() -> Event:
@@ -528,7 +534,8 @@ class Traffic:
 
     def _check(self) -> None:
         assert self.around.places.in_flight == len(self.under_way)
-        for route, destination in self.under_way:
+        for route, member in self.under_way:
             assert route.in_flight == sum(one is route for one, _ in self.under_way)
-            assert destination.in_flight == sum(one is destination for _, one in self.under_way)
+            destination = member.destination
+            assert destination.in_flight == sum(one.destination is destination for _, one in self.under_way)
         assert all(one.in_flight >= 0 for one in self.around.opened.values())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from golb.asgi import Event
     from golb.forwarding import Call
+    from golb.handlers.places import Member
 
 A, B, V6, GATEWAY = "10.42.0.1:8080", "10.42.0.2:80", "[2001:db8::1]:8080", "10.0.3.1:8080"
 UNPLAYED = (NoConnection("cannot connect: Connection refused"), LocalError("no descriptor is left"))
@@ -99,7 +100,8 @@ class Balancer:
     def health(self, authority: str, function: bytes = b"f") -> Health:
         route = self.handler._routes.get(function)  # noqa: SLF001 - an endpoint rests here without a real failure
         assert route is not None
-        return route.endpoints[parse_endpoint(authority)].health
+        member: Member = route.endpoints[parse_endpoint(authority)]
+        return member.health
 
     def rest(self, authority: str) -> None:
         failure = "cannot connect: Connection refused"
