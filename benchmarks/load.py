@@ -9,17 +9,18 @@ import re
 import signal
 import subprocess
 import time
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from benchmarks.children import child
 from benchmarks.errors import LoadFailed, ToolMissing
 from benchmarks.install import find_program
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 _TIMEOUT_S = 10
 _START_TIMEOUT_S = 10.0
@@ -100,6 +101,7 @@ class Generator:
     program: str
     cores: Collection[int]
     directory: Path
+    _seeds: Iterator[int] = field(factory=count, init=False)
 
     def run(self, url: str, script: str, *, connections: int, seconds: float) -> Load:
         """Load one URL, blocking; `script` is Lua that makes the requests, empty for plain ones.
@@ -107,8 +109,7 @@ class Generator:
         Raises:
             LoadFailed: wrk did not work.
         """
-        script_path = self.directory / "script.lua"
-        script_path.write_text(script + _DONE)
+        script_path = self.write_script(script)
         output = self.directory / "wrk.txt"
         output.write_bytes(b"")
         limit_s = int(seconds) + _SPARE_S
@@ -123,6 +124,15 @@ class Generator:
             except subprocess.TimeoutExpired:
                 raise LoadFailed("wrk did not end") from None
         return parse_load(output.read_text(errors="replace"))
+
+    def write_script(self, script: str) -> Path:
+        """Write what a run needs, with another seed each time: wrk's own is always the same.
+
+        The warm-up would otherwise have called the same functions as the run behind it, and all rounds the same part of them.
+        """
+        path = self.directory / "script.lua"
+        path.write_text(f"math.randomseed({next(self._seeds)})\n{script}{_DONE}")
+        return path
 
 
 def generator(cores: Collection[int], directory: Path) -> Generator:

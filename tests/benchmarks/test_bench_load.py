@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from benchmarks.errors import LoadFailed
 from benchmarks.growth import Size
-from benchmarks.load import Load, parse_load
+from benchmarks.load import Generator, Load, parse_load
 from benchmarks.scenarios import CONNECTIONS, SCENARIOS, lua_string, small_answers
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OUTPUT = """\
 Running 22s test @ http://127.0.0.1:20431/function/echo/hello
@@ -69,6 +74,18 @@ def test_the_functions_of_a_zone_are_called_at_random() -> None:
     size = Size(functions=1000, endpoints={"127.0.0.1:1": 1, "127.0.0.1:2": 1})
     assert '"GET /function/f" .. math.random(0, 999) .. "/hello HTTP/1.1' in size.script()
     assert size.zone == "zone-1000-2"
+
+
+def test_each_run_calls_other_functions(tmp_path: Path) -> None:
+    load = Generator(program="wrk", cores=[0], directory=tmp_path)
+    texts = [load.write_script("request = nil").read_text() for _ in range(3)]
+    assert [text.splitlines()[0] for text in texts] == [
+        "math.randomseed(0)",
+        "math.randomseed(1)",
+        "math.randomseed(2)",
+    ]
+    assert len({text.partition("\n")[2] for text in texts}) == 1
+    assert texts[0].splitlines()[1] == "request = nil"
 
 
 def test_the_functions_of_a_zone_are_called_in_order_from_where_the_last_load_ended() -> None:
