@@ -147,13 +147,13 @@ class Route(FunctionStats):
 
 
 class Routes(Generic[S, T]):
-    """All functions of the zone. `S` is what the caller makes of an endpoint: its connections, say; `T` the same in one function.
+    """All functions of the zone. `S` is what the caller makes of an endpoint: its connections, say; `T` of one in a function.
 
     Args:
         gateways: the endpoints that a forwarded request must not use.
         open_endpoint: called when an endpoint enters its first function.
         close_endpoint: called when it has left its last.
-        join: called when it enters a function.
+        join: called when it enters a function, where what it returns stands for it until it leaves that one.
         resting: the endpoints that rest.
         panic_threshold: which part of a function's weight may rest, 0 to 1.
         random: seeds the phases of the schedules.

@@ -113,7 +113,7 @@ class EndpointStats:
     )
 
     def __init__(self, endpoint: Any) -> None:
-        # With eleven attributes this takes two lines of the processor's cache; what most calls need stands in the first.
+        # With eleven attributes this takes two lines of the processor's cache; what is looked at for most calls fills the first.
         self.endpoint = endpoint
         self.calls = 0
         """Sent to it, or meant to be."""

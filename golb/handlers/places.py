@@ -55,13 +55,13 @@ class Destination:
 
 
 class Member(EndpointStats):
-    """An endpoint in a function, and what was counted of the calls of this one to that one.
+    """An endpoint of one function, and what was counted of that function's calls to it.
 
     Args:
         destination: the endpoint, which other functions may have too.
     """
 
-    # No attributes: what is looked at for each call is to stay together.
+    # Attributes of its own would stand behind all the counts; see there.
     __slots__ = ()
 
     def __init__(self, destination: Destination) -> None:
@@ -69,14 +69,17 @@ class Member(EndpointStats):
 
     @property
     def destination(self) -> Destination:
+        """As above."""
         return cast("Destination", self.endpoint)
 
     @property
     def health(self) -> Health:
+        """As the endpoint has it."""
         return self.destination.health
 
     @property
     def is_gateway(self) -> bool:
+        """Likewise."""
         return self.destination.is_gateway
 
     @is_gateway.setter
