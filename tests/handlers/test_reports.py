@@ -289,6 +289,20 @@ async def test_each_end_of_a_call_is_told_once() -> None:
     assert (told["endpoints"][0]["calls"], told["endpoints"][0]["failures"]) == (4, 2)
 
 
+async def test_what_is_counted_of_an_endpoint_is_that_of_one_function_and_ends_when_it_leaves_that_one() -> None:
+    balancer = Balancer()
+    balancer.put({A: 1, B: 1})
+    balancer.put({A: 1}, function="g")
+    for _ in range(4):
+        await balancer.call()
+    assert {authority: one["calls"] for authority, one in balancer.endpoints().items()} == {A: 2, B: 2}
+    assert balancer.report("g")["endpoints"][0]["calls"] == 0
+    balancer.put({A: 1})
+    balancer.put({A: 3, B: 1})
+    assert {authority: one["calls"] for authority, one in balancer.endpoints().items()} == {A: 2, B: 0}
+    assert balancer.report()["responses"]["2xx"] == 4
+
+
 async def test_the_totals_are_json_and_count_what_has_no_function() -> None:
     balancer = Balancer()
     balancer.put({A: 1})

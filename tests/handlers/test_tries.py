@@ -88,6 +88,8 @@ async def test_bytes_and_golbs_own_time_are_those_of_each_try(monkeypatch: pytes
     assert [each["bytes_in"] for each in in_order] == [4, 0, 4]
     assert [each["bytes_out"] for each in in_order] == [0, 0, 7]
     assert [each["failures"] for each in in_order] == [1, 1, 0]
+    assert [each["calls"] for each in in_order] == [1, 1, 1]
+    assert [each["retries"] for each in in_order] == [0, 1, 1]
     assert report["own"]["sum_s"] == OWN_S
     assert report["first_byte"]["sum_s"] == 2 * LOST_S
     assert report["duration"]["sum_s"] == 2 * LOST_S + OWN_S
