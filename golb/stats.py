@@ -123,9 +123,9 @@ class EndpointStats:
         self.bytes_out = 0
         """Bodies from it."""
         self.retries = 0
-        """Of these, those that another endpoint had failed."""
+        """Of the calls, those that another endpoint had failed."""
         self.failures = 0
-        """Of these, those that it has failed."""
+        """Of the calls, those that it has failed."""
         self.of_1xx = self.of_3xx = self.of_4xx = self.of_5xx = 0
         """With `of_2xx`: its answers that reached the client, by their status; beyond 599 is as good as 5xx (RFC 9110, 15)."""
 
