@@ -128,7 +128,7 @@ class Generator:
     def write_script(self, script: str) -> Path:
         """Write what a run needs, with another seed each time: wrk's own is always the same.
 
-        The warm-up would otherwise have called the same functions as the run behind it, and all rounds the same part of them.
+        With that one the warm-up would call the same functions as the run behind it, and all rounds the same part of them.
         """
         path = self.directory / "script.lua"
         path.write_text(f"math.randomseed({next(self._seeds)})\n{script}{_DONE}")

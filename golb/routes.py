@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Routable(Endpointlike, Protocol):
-    """What the caller makes of an endpoint."""
+    """What the caller makes of an endpoint in a function."""
 
     is_gateway: bool
     """Kept by the routes."""

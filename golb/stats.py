@@ -52,7 +52,7 @@ _OWN: Final = 2
 _ROW: Final = 3
 _RESPONSES: Final = _ROW * (len(DURATION_BOUNDS_S) + 1)
 _SHORTEST: Final = _RESPONSES - _ROW
-# Of the functions that are not called, which may be 100,000; never added to.
+# The counts of all functions that have not been called, of which there may be 100,000; never added to.
 _NOTHING: Final = [0] * (_RESPONSES + 10)
 
 
@@ -176,7 +176,7 @@ class FunctionStats:
 
     def __init__(self) -> None:
         self._counts = _NOTHING
-        """Of durations, and of responses by the first digit of their status; see `count`. A list of its own from the first on."""
+        """Of durations, and of responses by the first digit of their status; see `count`. A list of its own from the first answer on."""
         self._duration_s = self._first_byte_s = self._own_s = 0.0
         """The sums of these."""
         self.broken = 0

@@ -61,7 +61,7 @@ class Member(EndpointStats):
         destination: the endpoint, which other functions may have too.
     """
 
-    # Attributes of its own would stand behind all the counts; see there.
+    # No attributes of its own: they would stand behind all the counts, in another line of the cache than what calls look at.
     __slots__ = ()
 
     def __init__(self, destination: Destination) -> None:
@@ -69,17 +69,17 @@ class Member(EndpointStats):
 
     @property
     def destination(self) -> Destination:
-        """As above."""
+        """Where the calls go."""
         return cast("Destination", self.endpoint)
 
     @property
     def health(self) -> Health:
-        """As the endpoint has it."""
+        """What is known of the endpoint, for all functions that have it."""
         return self.destination.health
 
     @property
     def is_gateway(self) -> bool:
-        """Likewise."""
+        """It is a load balancer of another zone, likewise."""
         return self.destination.is_gateway
 
     @is_gateway.setter
