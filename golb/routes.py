@@ -100,7 +100,6 @@ class Route(FunctionStats):
 
     __slots__ = (
         "direct",
-        "direct_local",
         "endpoints",
         "epoch",
         "every",
@@ -121,8 +120,6 @@ class Route(FunctionStats):
         """Requests under way, kept by the caller."""
         self.epoch = 0
         """Of the resting endpoints, as of the last look at them."""
-        self.direct_local: Schedule[Any] | None = None
-        """As `direct`, of `local`."""
         self.every = every
         self.local = every
         """What a request may use that another load balancer forwarded: no gateway, so it cannot travel on. The same
@@ -139,11 +136,17 @@ class Route(FunctionStats):
         """The function's, as it stands in a URL."""
         return self.function.encode()
 
+    @property
+    def direct_local(self) -> Schedule[Any] | None:
+        """As `direct`, of `local`."""
+        return self.direct if self.local is self.every else self._direct(self.local)
+
     def settle(self) -> None:
         """Note what is direct, after a change of anything else."""
-        is_limited = bool(self.limits.max_inflight)
-        self.direct = None if is_limited or self.every.resting else self.every.in_service
-        self.direct_local = None if is_limited or self.local.resting else self.local.in_service
+        self.direct = self._direct(self.every)
+
+    def _direct(self, endpoints: EndpointSet[Any]) -> Schedule[Any] | None:
+        return None if self.limits.max_inflight or endpoints.resting else endpoints.in_service
 
 
 class Routes(Generic[S, T]):

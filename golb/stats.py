@@ -43,9 +43,9 @@ OWN_BOUNDS_S: Final[tuple[float, ...]] = (
 )
 
 
-# What is counted of a function's calls stands in one list: of many functions nothing is in the processor's cache when one is
-# called, so what most calls count lies together. Each place of the three histograms is a row, and the rows go down from the
-# responses, the shortest durations last; these are at the end, so that what is no status has no place.
+# What is counted of a function's calls stands in one list. Each place of the three histograms is a row, and the rows go down
+# from the responses, the shortest durations last, so that what most calls count lies together; the responses are at the end, so
+# that what is no status has no place.
 _DURATION: Final = 0
 _FIRST_BYTE: Final = 1
 _OWN: Final = 2
@@ -54,6 +54,17 @@ _RESPONSES: Final = _ROW * (len(DURATION_BOUNDS_S) + 1)
 _SHORTEST: Final = _RESPONSES - _ROW
 # The counts of all functions that have not been called, of which there may be 100,000; never added to.
 _NOTHING: Final = [0] * (_RESPONSES + 10)
+
+# Of many functions nothing is in the processor's cache when one is called. So answers are noted in one number beside the sums,
+# and only each fourth call looks at the list, to enter them. Each has three bits for the first digit of its status and four for
+# its place in each histogram; what needs more is entered at once. A one stands above the first. Four fill a number that takes no
+# memory of its own.
+_PLACE_BITS: Final = 4
+_MOST_PLACE: Final = (1 << _PLACE_BITS) - 1
+_MOST_DIGIT: Final = 7
+_ANSWER_BITS: Final = 3 + 3 * _PLACE_BITS
+_NOTHING_NOTED: Final = 1
+_FULL: Final = 1 << 4 * _ANSWER_BITS
 
 
 def _place(seconds: float, bounds_s: tuple[float, ...]) -> int:
@@ -166,6 +177,7 @@ class FunctionStats:
         "_counts",
         "_duration_s",
         "_first_byte_s",
+        "_noted",
         "_own_s",
         "broken",
         "gone",
@@ -175,10 +187,13 @@ class FunctionStats:
     )
 
     def __init__(self) -> None:
-        self._counts = _NOTHING
-        """Of durations, and of responses by the first digit of their status; see `count`. A list of its own from the first answer on."""
+        # What each answer looks at comes first, for the processor's cache.
+        self._noted = _NOTHING_NOTED
+        """The last answers, which have not been entered into the counts."""
         self._duration_s = self._first_byte_s = self._own_s = 0.0
         """The sums of these."""
+        self._counts = _NOTHING
+        """Of durations, and of responses by the first digit of their status. A list of its own from the first entry on."""
         self.broken = 0
         """Answers that broke off."""
         self.gone = 0
@@ -199,18 +214,43 @@ class FunctionStats:
         Raises:
             IndexError: the status has more than three digits; nothing is counted.
         """
+        digit = status // 100
+        duration = _place(duration_s, DURATION_BOUNDS_S)
+        first_byte = _place(first_byte_s, DURATION_BOUNDS_S)
+        own = _place(own_s, OWN_BOUNDS_S)
+        if digit > _MOST_DIGIT or duration > _MOST_PLACE or first_byte > _MOST_PLACE:
+            self._enter(digit, duration, first_byte, own)
+        else:
+            places = (duration << _PLACE_BITS | first_byte) << _PLACE_BITS | own
+            self._noted = self._noted << _ANSWER_BITS | digit << 3 * _PLACE_BITS | places
+            if self._noted >= _FULL:
+                self._enter_noted()
+        self._duration_s += duration_s
+        self._first_byte_s += first_byte_s
+        self._own_s += own_s
+
+    def _enter_noted(self) -> None:
+        noted = self._noted
+        while noted > _NOTHING_NOTED:
+            digit = noted >> 3 * _PLACE_BITS & _MOST_DIGIT
+            self._enter(
+                digit, noted >> 2 * _PLACE_BITS & _MOST_PLACE, noted >> _PLACE_BITS & _MOST_PLACE, noted & _MOST_PLACE
+            )
+            noted >>= _ANSWER_BITS
+        self._noted = _NOTHING_NOTED
+
+    def _enter(self, digit: int, duration: int, first_byte: int, own: int) -> None:
+        """Enter an answer into the counts: the first digit of its status, and its places in the histograms."""
         counts = self._counts
         if counts is _NOTHING:
             counts = self._counts = _NOTHING.copy()
-        counts[_RESPONSES + status // 100] += 1
-        counts[_SHORTEST + _DURATION - _ROW * _place(duration_s, DURATION_BOUNDS_S)] += 1
-        self._duration_s += duration_s
-        counts[_SHORTEST + _FIRST_BYTE - _ROW * _place(first_byte_s, DURATION_BOUNDS_S)] += 1
-        self._first_byte_s += first_byte_s
-        counts[_SHORTEST + _OWN - _ROW * _place(own_s, OWN_BOUNDS_S)] += 1
-        self._own_s += own_s
+        counts[_RESPONSES + digit] += 1
+        counts[_SHORTEST + _DURATION - _ROW * duration] += 1
+        counts[_SHORTEST + _FIRST_BYTE - _ROW * first_byte] += 1
+        counts[_SHORTEST + _OWN - _ROW * own] += 1
 
     def report(self) -> dict[str, Any]:
+        self._enter_noted()
         return {
             "responses": _by_class(self._counts[_RESPONSES:]),
             "refused": {"no_endpoint": self.no_endpoint, "overloaded": self.overloaded, "loop": self.loops},
