@@ -55,8 +55,6 @@ _FEW: Final = 1 << _PLACE_BITS
 _PLACE: Final = _FEW - 1
 _NOTHING_AHEAD: Final = 1
 _MOST_AHEAD: Final = 15
-# Weights may change all the time, and what has not been used by then was worked out in vain.
-_FIRST_AHEAD: Final = 4
 # Those that may come stand as one number each, what is due above the rank: these take less than half of the time that tuples
 # take, and a third of the memory.
 _RANK_BITS: Final = 32
@@ -242,24 +240,25 @@ class Schedule(Generic[T]):
         Raises:
             NoEndpoint: every weight is 0, or there is none; answer 503.
         """
+        count = _MOST_AHEAD
         if self._is_behind:
-            self._take_weights()
+            count = self._take_weights()
         ahead = self._ahead
         if ahead == _NOTHING_AHEAD:
             if self._many is not None:
                 return self._pick_of_many(self._many)
-            ahead = self._look_ahead()
+            ahead = self._look_ahead(count)
         self._ahead = ahead >> _PLACE_BITS
         return self._items[ahead & _PLACE]
 
-    def _look_ahead(self) -> int:
-        """Work out the next picks of few."""
+    def _look_ahead(self, count: int) -> int:
+        """Work out so many of the next picks of few, 1 to `_MOST_AHEAD`."""
         slots = list(self._slots.values())
         if not slots:
             raise NoEndpoint
         self._is_new = False
         step = sum([slot.picks for slot in slots])  # each step is one pick
-        bits = _PLACE_BITS * (_MOST_AHEAD if step else _FIRST_AHEAD)
+        bits = _PLACE_BITS * count
         ahead = _NOTHING_AHEAD << bits
         for place_bits in range(0, bits, _PLACE_BITS):
             step += 1
@@ -288,8 +287,13 @@ class Schedule(Generic[T]):
             self._weights = dict(weights)
             self._is_behind = True
 
-    def _take_weights(self) -> None:
-        """Begin anew with the weights in force. Where they change every second, most requests meet that: hence no more passes than it needs."""
+    def _take_weights(self) -> int:
+        """Begin anew with the weights in force. Where they change every second, most requests meet that: hence no more passes than it needs.
+
+        Returns:
+            How many picks to work out ahead. Weights may change again as soon, and what has not been used by then was worked out in
+            vain; so, as many as there were since they changed last.
+        """
         self._is_behind = False
         before, total_before = self._slots, self._period // _UNIT
         step = self._count_picks(list(before.values()))
@@ -321,6 +325,7 @@ class Schedule(Generic[T]):
         is_few = len(slots) <= _FEW
         self._items = tuple(self._slots) if is_few else ()
         self._many = None if is_few else _Many(slots)
+        return min(max(step, 1), _MOST_AHEAD) if before else _MOST_AHEAD
 
     def _count_picks(self, slots: list[_Slot]) -> int:
         """Return how many picks there were since the last update; take back what was worked out ahead and has not been used."""

@@ -192,6 +192,28 @@ def test_a_call_that_found_no_endpoint_does_not_make_all_nodes_start_with_the_he
     assert 50 < firsts[1] < 110
 
 
+def test_few_are_worked_out_as_far_ahead_as_there_were_picks_between_the_last_two_changes() -> None:
+    schedule = Schedule({"a": 5, "b": 3})
+
+    def ahead() -> int:
+        return (schedule._ahead.bit_length() - 1) // 4  # noqa: SLF001 - it shows in nothing but the time that it takes
+
+    schedule.next()
+    assert ahead() == 14
+    for picks, expected in (
+        (2, 2),
+        (1, 1),
+        (0, 0),
+        (0, 0),
+        (40, 14),
+    ):  # after each change one pick is made, and one less is left
+        for _ in range(picks):
+            schedule.next()
+        schedule.update({"a": 5, "b": 4 if schedule.weights["b"] == 3 else 3})
+        schedule.next()
+        assert ahead() == expected
+
+
 @pytest.mark.parametrize("scale", [1, 2**31 - 1, 10**300, 0.1, 1e300, 5e-324])
 def test_the_size_of_the_weights_makes_no_difference(scale: float) -> None:
     small = Schedule({0: 3, 1: 2, 2: 1}, random=Random(3))
