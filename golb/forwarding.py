@@ -219,8 +219,8 @@ class Call:
     """
 
     # As in `RequestHeaders`: most calls leave most of this as it is.
-    lead_lines: bytes = b""
-    """`lead` as lines, each with the end of the line before, for a server that takes an answer's lines; empty: it does not."""
+    lead_lines: Sequence[bytes] = ()
+    """`lead` as pieces of lines, each line with the end of the line before, for a server that takes an answer's lines; empty: it does not."""
     sent_s: float = 0.0
     """When all was ready to be sent."""
     head: bytes = b""

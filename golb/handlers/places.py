@@ -31,23 +31,19 @@ if TYPE_CHECKING:
 
 
 class Destination:
-    """One endpoint, with what is the same for every request to it.
+    """One endpoint.
 
     Args:
         pool: the connections to it.
-        lines: of a request, from behind its target to the value of X-Forwarded-For.
-        final_host: the header of the response that names it.
-        answer_lines: those in front of an answer's own, up to the time in this node's mark.
     """
 
-    __slots__ = ("answer_lines", "final_host", "health", "in_flight", "is_gateway", "lines", "pool")
+    __slots__ = ("authority", "health", "in_flight", "is_gateway", "pool")
 
-    def __init__(self, pool: Pool, *, lines: bytes, final_host: tuple[bytes, bytes], answer_lines: bytes) -> None:
+    def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.health = pool.health
-        self.lines = lines
-        self.final_host = final_host
-        self.answer_lines = answer_lines
+        self.authority = pool.endpoint.authority.encode("ascii")
+        """As it stands in headers. Not the whole lines: of 1,000 endpoints, what is in each one's own is in no processor's cache."""
         self.in_flight = 0
         """Requests under way to it."""
         self.is_gateway = False

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 LOG = structlog.get_logger()
 
+_HOST_START: Final = b" HTTP/1.1\r\nHost: "
+_FINAL_HOST_START: Final = b"\r\n" + canonical(X_FINAL_HOST) + b": "
+_CHAIN_START: Final = b"\r\n" + canonical(X_FORWARDED_FOR) + b": "
 _NO_EXTENSIONS: Final[dict[str, Any]] = {}
 # A request that has been sent, or has lost time, is sent again so often at most: it may be what the endpoints fail by.
 _MORE_TRIES: Final = 2
@@ -73,6 +76,8 @@ class WeightedRoundRobinHandler(Handler):
         self._node = config.node_name.encode("ascii")
         self._mark = mark_name(config.node_name)
         self._mark_line_start = b"\r\n" + canonical(self._mark) + b": "
+        self._answer_lines = _CHAIN_START + self._node + self._mark_line_start
+        """In front of an answer's own, between the endpoint and the time in this node's mark."""
         self._node_header = (X_FORWARDED_FOR, self._node)
         self._set_switches(config)
 
@@ -196,14 +201,20 @@ class WeightedRoundRobinHandler(Handler):
                 chain = headers.chain(self._node, scope["client"])
                 if notes is not None:
                     notes.ask(destination.pool.endpoint, seen_target, chain, headers.lines)
-                call.lead[0] = destination.final_host
-                call.lead_lines = destination.answer_lines + call.lead[2][1] if takes_lines else b""
+                authority = destination.authority
+                call.lead[0] = (X_FINAL_HOST, authority)
+                if takes_lines:
+                    call.lead_lines = [_FINAL_HOST_START, authority, self._answer_lines, call.lead[2][1]]
                 call.head = headers.head(
                     [
                         call.method.encode(),
                         b" ",
                         seen_target,
-                        destination.lines,
+                        _HOST_START,
+                        authority,
+                        _FINAL_HOST_START,
+                        authority,
+                        _CHAIN_START,
                         chain,
                         self._mark_line_start,
                         call.lead[2][1],
@@ -365,14 +376,7 @@ class WeightedRoundRobinHandler(Handler):
         return f"function {_shown(name)} has no endpoint with a positive weight in zone {self._zone}"
 
     def _open(self, endpoint: Endpoint) -> Destination:
-        authority = endpoint.authority.encode("ascii")
-        return Destination(
-            self._upstream.open(endpoint),
-            lines=b" HTTP/1.1\r\nHost: %b\r\nX-Final-Host: %b\r\nX-Forwarded-For: " % (authority, authority),
-            final_host=(X_FINAL_HOST, authority),
-            answer_lines=b"\r\nX-Final-Host: %b\r\nX-Forwarded-For: %b%b"
-            % (authority, self._node, self._mark_line_start),
-        )
+        return Destination(self._upstream.open(endpoint))
 
     def _close(self, destination: Destination) -> None:
         self._upstream.close(destination.pool)

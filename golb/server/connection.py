@@ -6,7 +6,8 @@ application may call the two from different tasks, each from one at a time.
 Beside ASGI's HTTP with the trailers extension, the scope's `extensions` offer:
   golb.informational: `{"type": "golb.informational", "status": 103, "headers": [...]}` may precede the response.
   golb.lines: to an application that runs in fibers only. `http.response.start` may have, in place of headers, the lines themselves under the key `golb.lines`:
-      a list of bytes, each with the end of the line before, none of a hop-by-hop header and one of the length, which `golb.length` says as well.
+      a list of bytes, pieces of lines or whole ones, each line with the end of the line before, none of a hop-by-hop header and one of the length, which
+      `golb.length` says as well.
   golb.pipe: a body event may have, in place of bytes, a `golb.pipes.Pipe` under the key `golb.pipe`; all it holds is sent. What is to come of a request's
       body, if its length is known, `await scope["golb.receive_into"](pipe)` moves into an empty pipe and returns how many bytes that were, 0 where
       `receive` would tell of a disconnect. `receive` must have been called before.

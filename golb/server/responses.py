@@ -142,7 +142,7 @@ def written_head(
 
     Args:
         status: as there.
-        lines: none of a hop-by-hop header, and one of the length.
+        lines: whole ones or pieces of them, none of a hop-by-hop header, and one of the length.
         length: of the body, in bytes.
         head_request: as there.
         http_1_0: as there.

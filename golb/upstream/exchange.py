@@ -270,7 +270,7 @@ class Upstream:
         if answer.final_hosts or answer.forwarded_for:
             event["headers"] = with_lead(call.lead, answer.headers, answer.final_hosts, answer.forwarded_for)
         elif call.lead_lines and answer.lines:
-            event["golb.lines"] = [call.lead_lines, *[line.written for line in answer.lines]]
+            event["golb.lines"] = [*call.lead_lines, *[line.written for line in answer.lines]]
             event["golb.length"] = answer.lines[-1].length
         else:
             event["headers"] = call.lead + answer.headers

@@ -54,7 +54,7 @@ class Setting:
 
     def _open(self, endpoint: Endpoint) -> Destination:
         pool = FakePool(endpoint, Health(endpoint.authority))
-        destination = Destination(cast("Any", pool), lines=b"", final_host=(b"", b""), answer_lines=b"")
+        destination = Destination(cast("Any", pool))
         self.opened[endpoint.authority] = destination
         return destination
 
