@@ -10,7 +10,8 @@ from golb.deadlines import Wait
 from golb.errors import UpstreamError
 from golb.pipes import PIPE_BYTES
 from golb.sockets import RECEIVE_BYTES, ByteStream
-from golb.upstream.answers import NO_ANSWER, AnswerReader
+from golb.upstream.answer_reader import AnswerReader
+from golb.upstream.answers import NO_ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,18 +64,16 @@ class UpstreamConnection:
     Args:
         pool: the connections of the endpoint, to which this one goes back.
         stream: owned by the connection.
-        answer_timeouts: bounds each wait for the endpoint's bytes, from when `watch` is called on.
-        write_timeouts: bounds each wait for the endpoint to read.
+        timeouts: bounds each wait for the endpoint to read, and for its bytes from when `watch` is called on.
     """
 
     __slots__ = (
-        "_answer_timeouts",
         "_failure",
         "_is_waiting",
         "_is_watched",
         "_reader",
+        "_timeouts",
         "_was_kept",
-        "_write_timeouts",
         "answer",
         "pool",
         "receive",
@@ -88,8 +87,7 @@ class UpstreamConnection:
         self,
         pool: Pool,
         stream: EndpointStream,
-        answer_timeouts: TimeoutQueue[UpstreamConnection],
-        write_timeouts: TimeoutQueue[UpstreamConnection],
+        timeouts: TimeoutQueue[UpstreamConnection],
     ) -> None:
         self.pool = pool
         self.receive: Receive | None = None
@@ -98,8 +96,7 @@ class UpstreamConnection:
         self.request_sent = False
         """Of a request whose body was still to come, all has been written."""
         self.stream = stream
-        self._answer_timeouts = answer_timeouts
-        self._write_timeouts = write_timeouts
+        self._timeouts = timeouts
         self._reader = AnswerReader()
         self.answer = self._reader.answer
         """To the request under way."""
@@ -120,7 +117,7 @@ class UpstreamConnection:
         if not self._is_watched:
             self._is_watched = True
             if self._is_waiting:
-                self._answer_timeouts.start(self.wait, self)
+                self._timeouts.start(self.wait, self)
 
     async def end_watch(self) -> None:
         """End the watch on the client; when this returns, nobody else calls `receive` any more."""
@@ -139,24 +136,24 @@ class UpstreamConnection:
             sent = self.stream.send_now(data)
             if sent < len(data):
                 wait = Wait()
-                self._write_timeouts.start(wait, self)
+                self._timeouts.start(wait, self)
                 try:
                     await self.stream.send_all(data[sent:])
                 finally:
-                    self._write_timeouts.stop(wait)
+                    self._timeouts.stop(wait)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
 
     async def write_from(self, pipe: Pipe) -> None:
         """Send the piece of the request's body that is in a pipe; raises what `write` does."""
         wait = Wait()
-        self._write_timeouts.start(wait, self)
+        self._timeouts.start(wait, self)
         try:
-            await self.stream.send_from(pipe, lambda: self._write_timeouts.restart(wait))
+            await self.stream.send_from(pipe, lambda: self._timeouts.restart(wait))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken(exc) from exc
         finally:
-            self._write_timeouts.stop(wait)
+            self._timeouts.stop(wait)
 
     async def read_head(self) -> Answer:
         """Read until the head of the final answer, or an interim one, has come.
@@ -265,12 +262,12 @@ class UpstreamConnection:
     def _begin_wait(self) -> None:
         self._is_waiting = True
         if self._is_watched:
-            self._answer_timeouts.start(self.wait, self)
+            self._timeouts.start(self.wait, self)
 
     def _end_wait(self) -> None:
         self._is_waiting = False
         if self._is_watched:
-            self._answer_timeouts.stop(self.wait)
+            self._timeouts.stop(self.wait)
 
     def _broken(self, exc: Exception | None) -> GolbError:
         if self._failure is not None:

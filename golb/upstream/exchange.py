@@ -77,8 +77,8 @@ class Upstream:
         self._deadlines = deadlines
         self.connect_timeout_s = connect_timeout_s or float("inf")
         self.max_idle = max_idle
-        self.answer_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(response_timeout_s, self._time_out)
-        self.write_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(response_timeout_s, self._time_out)
+        self.timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(response_timeout_s, self._time_out)
+        """Of waits for an endpoint, to read or to answer."""
         self.idle_timeouts: TimeoutQueue[UpstreamConnection] = deadlines.queue(
             idle_timeout_s, lambda connection: connection.pool.forget(connection)
         )
@@ -105,7 +105,7 @@ class Upstream:
         """Take new timeouts and rests over. Waits under way go by the new timeouts; a rest under way ends as it would have, unless none are wanted."""
         self.connect_timeout_s = config.connect_timeout or float("inf")
         self.max_idle = config.upstream_max_idle
-        self.answer_timeouts.timeout_s = self.write_timeouts.timeout_s = config.response_timeout
+        self.timeouts.timeout_s = config.response_timeout
         self.idle_timeouts.timeout_s = config.upstream_idle_timeout
         self.resting.policy = rest_policy(config)
         if not self.resting.policy.is_on:
@@ -354,7 +354,7 @@ class Upstream:
         answer.interim = None
 
     def _time_out(self, connection: UpstreamConnection) -> None:
-        connection.abort(UpstreamTimeoutError(f"no answer within {self.answer_timeouts.timeout_s:g} s"))
+        connection.abort(UpstreamTimeoutError(f"no answer within {self.timeouts.timeout_s:g} s"))
 
     def _start_watching(self, connection: UpstreamConnection) -> None:
         connection.watch()

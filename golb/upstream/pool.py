@@ -92,7 +92,7 @@ class Pool:
                 raise LocalError(f"not asked, since this node has {lack} left: {exc.strerror}") from exc
             quick = trio.current_time() - began_s < _QUICK_S
             raise NoConnection(f"cannot connect: {exc.strerror or exc}", quick=quick) from exc
-        return UpstreamConnection(self, stream, upstream.answer_timeouts, upstream.write_timeouts)
+        return UpstreamConnection(self, stream, upstream.timeouts)
 
     async def _open_stream(self) -> EndpointStream:
         upstream = self._upstream

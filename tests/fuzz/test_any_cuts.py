@@ -21,7 +21,7 @@ from fuzz.streams import End, ScriptedStream
 from fuzz.targets.etcd import follow
 from fuzz.traffic import REPEATABLE, Message, answers, cuts, requests
 from golb.server.requests import RequestReader
-from golb.upstream.answers import AnswerReader
+from golb.upstream.answer_reader import AnswerReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import pytest
 
 from golb.server import responses
 from golb.server.responses import Framing, interim_head, response_head, written_head
-from golb.upstream.answers import AnswerReader
+from golb.upstream.answer_reader import AnswerReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golb.errors import UpstreamError
-from golb.upstream.answers import MAX_HEAD_BYTES, MAX_HEADERS, NO_ANSWER, Answer, AnswerReader
+from golb.upstream.answer_reader import AnswerReader
+from golb.upstream.answers import MAX_HEAD_BYTES, MAX_HEADERS, NO_ANSWER, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -320,6 +321,19 @@ def test_a_usual_answer_passes_the_parser_by_and_one_with_an_empty_header_does_n
         reader = AnswerReader()
         assert read([stream], reader).complete
         assert reader._is_parsing is not is_usual  # noqa: SLF001 - it shows in nothing but the time that it takes
+        assert (reader._parser is None) is is_usual  # noqa: SLF001 - nor does this, but in memory
+
+
+def test_a_parser_lasts_as_long_as_its_connection_and_holds_no_answer_between_two() -> None:
+    reader = AnswerReader()
+    chunked = answer(b"Transfer-Encoding: chunked", body=b"2\r\nok\r\n0\r\n\r\n")
+    assert read([chunked], reader).complete
+    parser = reader._parser  # noqa: SLF001 - as above
+    assert parser is not None
+    reader.end()
+    assert parser._answer is NO_ANSWER  # noqa: SLF001 - as above
+    assert read([chunked], reader).complete
+    assert reader._parser is parser  # noqa: SLF001 - as above
 
 
 @pytest.mark.parametrize("position", range(len(USUAL)))

@@ -16,7 +16,8 @@ from fuzz.peers import Asked, ResponseView, read_responses, stops_at_zeros
 from fuzz.stack import bounded_logs, serve_by_golb
 from fuzz.streams import End, ScriptedStream
 from golb.errors import UpstreamError
-from golb.upstream.answers import MAX_HEAD_BYTES, MAX_HEADERS, AnswerReader
+from golb.upstream.answer_reader import AnswerReader
+from golb.upstream.answers import MAX_HEAD_BYTES, MAX_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
