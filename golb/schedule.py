@@ -292,7 +292,7 @@ class Schedule(Generic[T]):
 
         Returns:
             How many picks to work out ahead. Weights may change again as soon, and what has not been used by then was worked out in
-            vain; so, as many as there were since they changed last.
+            vain; so, as many as there were since they changed last, or as many as can be where there were none yet.
         """
         self._is_behind = False
         before, total_before = self._slots, self._period // _UNIT
@@ -325,7 +325,7 @@ class Schedule(Generic[T]):
         is_few = len(slots) <= _FEW
         self._items = tuple(self._slots) if is_few else ()
         self._many = None if is_few else _Many(slots)
-        return min(max(step, 1), _MOST_AHEAD) if before else _MOST_AHEAD
+        return min(step, _MOST_AHEAD) or _MOST_AHEAD
 
     def _count_picks(self, slots: list[_Slot]) -> int:
         """Return how many picks there were since the last update; take back what was worked out ahead and has not been used."""
