@@ -189,9 +189,9 @@ class FunctionStats:
     def __init__(self) -> None:
         # What each answer looks at comes first, for the processor's cache.
         self._noted = _NOTHING_NOTED
-        """The last answers, which have not been entered into the counts."""
+        """The last answers, three at most, which have not been entered into the counts."""
         self._duration_s = self._first_byte_s = self._own_s = 0.0
-        """The sums of these."""
+        """The sums of the durations, of all answers."""
         self._counts = _NOTHING
         """Of durations, and of responses by the first digit of their status. A list of its own from the first entry on."""
         self.broken = 0
@@ -230,6 +230,7 @@ class FunctionStats:
         self._own_s += own_s
 
     def _enter_noted(self) -> None:
+        """Enter the answers that have been noted."""
         noted = self._noted
         while noted > _NOTHING_NOTED:
             digit = noted >> 3 * _PLACE_BITS & _MOST_DIGIT

@@ -200,13 +200,8 @@ def test_few_are_worked_out_as_far_ahead_as_there_were_picks_between_the_last_tw
 
     schedule.next()
     assert ahead() == 14
-    for picks, expected in (
-        (2, 2),
-        (1, 1),
-        (0, 0),
-        (0, 0),
-        (40, 14),
-    ):  # after each change one pick is made, and one less is left
+    # Behind each change one pick is made, so that one less is left of as many as there were before.
+    for picks, expected in ((2, 2), (1, 1), (0, 0), (0, 0), (40, 14)):
         for _ in range(picks):
             schedule.next()
         schedule.update({"a": 5, "b": 4 if schedule.weights["b"] == 3 else 3})

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LOG = structlog.get_logger()
 
+# In front of what differs from one request, or one answer, to the next; each with the end of the line before.
 _HOST_START: Final = b" HTTP/1.1\r\nHost: "
 _FINAL_HOST_START: Final = b"\r\n" + canonical(X_FINAL_HOST) + b": "
 _CHAIN_START: Final = b"\r\n" + canonical(X_FORWARDED_FOR) + b": "

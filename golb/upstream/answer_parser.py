@@ -55,7 +55,9 @@ class AnswerParser:
         """Bytes have passed it by, or are not to come: it cannot go on with another answer."""
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = 0
+        """That have come of the head under way before, or of what stands between and behind the chunks of a body."""
         self._body_came = False
+        """The bytes that are being parsed hold some of the body."""
         self._data = b""
         """What is being parsed, from the head under way on."""
         self._refusal: UpstreamError | None = None
@@ -71,7 +73,7 @@ class AnswerParser:
         self._body_came = False
 
     def end(self) -> None:
-        """Let go of it."""
+        """Let go of an answer that has been used, until there is another `begin`."""
         self._answer = NO_ANSWER
 
     def feed(self, data: bytes) -> None:

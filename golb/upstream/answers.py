@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from golb.headers import Headers
 
 MAX_HEAD_BYTES: Final = 65536
+"""Of a head; likewise of trailers."""
 MAX_HEADERS: Final = 200
+"""In a head, an interim one's included; likewise in trailers."""
 
 # For the many answers that have none of these; never added to.
 _NONE: Final[Headers] = []
