@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 10
 _START_TIMEOUT_S = 10.0
 _END_TIMEOUT_S = 10.0
+_PATIENCE_S = 1.0  # between two signals to end
 _SPARE_S = 20  # after which wrk ends by itself, should nobody stop it
 
 _DONE = """
@@ -94,6 +96,21 @@ def _wait_for_handler(process: subprocess.Popen[bytes], program: str) -> None:
         time.sleep(0.005)
 
 
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    """End the program by SIGINT, again and again: one that finds wrk between its handler and its sleep is lost.
+
+    Raises:
+        LoadFailed: it goes on all the same.
+    """
+    limit = time.monotonic() + _END_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < limit:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE_S)
+    if process.poll() is None:
+        raise LoadFailed("wrk did not end")
+
+
 @frozen(kw_only=True)
 class Generator:
     """A wrk, its cores, and a directory for its scripts."""
@@ -117,12 +134,7 @@ class Generator:
         with child("wrk", [self.program, *options, str(script_path), url], cores=self.cores, log=output) as wrk:
             _wait_for_handler(wrk.process, Path(self.program).name)
             time.sleep(seconds)
-            if wrk.process.poll() is None:
-                wrk.process.send_signal(signal.SIGINT)
-            try:
-                wrk.process.wait(_END_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                raise LoadFailed("wrk did not end") from None
+            _interrupt(wrk.process)
         return parse_load(output.read_text(errors="replace"))
 
     def write_script(self, script: str) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+import benchmarks.load as load_module
 from benchmarks.errors import LoadFailed
 from benchmarks.growth import Size
 from benchmarks.load import Generator, Load, parse_load
@@ -14,6 +16,12 @@ from benchmarks.scenarios import CONNECTIONS, SCENARIOS, lua_string, small_answe
 if TYPE_CHECKING:
     from pathlib import Path
 
+# In place of wrk, which loses a signal only where it comes in a moment that cannot be chosen.
+LOSES_THE_FIRST = """\
+#!/bin/sh
+trap 'lost=$((lost + 1)); [ "$lost" -lt 2 ] || { echo "$MEASURED"; exit; }' INT
+while :; do sleep 0.01; done
+"""
 OUTPUT = """\
 Running 22s test @ http://127.0.0.1:20431/function/echo/hello
   1 threads and 64 connections
@@ -38,6 +46,16 @@ def test_the_script_s_own_line_is_read() -> None:
 def test_a_wrk_that_could_not_begin_says_why() -> None:
     with pytest.raises(LoadFailed, match="unable to connect"):
         parse_load("unable to connect to 127.0.0.1:1 Connection refused\n")
+
+
+def test_a_wrk_that_has_lost_the_signal_to_end_gets_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_module, "_PATIENCE_S", 0.1)
+    monkeypatch.setenv("MEASURED", OUTPUT.splitlines()[-1])
+    program = tmp_path / "wrk"
+    program.write_text(LOSES_THE_FIRST)
+    program.chmod(0o700)
+    load = Generator(program=str(program), cores=os.sched_getaffinity(0), directory=tmp_path)
+    assert load.run("http://127.0.0.1:1/", "", connections=1, seconds=0.0) == parse_load(OUTPUT)
 
 
 def test_the_scenarios_are_those_that_the_results_promise() -> None:
